@@ -1,0 +1,25 @@
+//! Every bound of the product, with its reason. Units last.
+
+/// A command line: what Linux hands to one `execve` argument (MAX_ARG_STRLEN, 128 KiB).
+pub const COMMAND_BYTES_MAX: usize = 128 * 1024;
+
+/// Free text of people (justification, note, reason): a paragraph, not a document.
+pub const FREE_TEXT_CHARS_MAX: usize = 500;
+
+/// Seconds of validity of a certificate before now: clocks of VMs may be behind.
+pub const CERT_BACKDATE_SECONDS: i64 = 120;
+
+/// Seconds of validity of a certificate after now: it only has to fit one login.
+pub const CERT_VALIDITY_SECONDS: i64 = 300;
+
+/// Receipt and consent extensions of a certificate together, in bytes.
+pub const CERT_EXTENSIONS_BYTES_MAX: usize = 16 * 1024;
+
+/// The longest consent window, in seconds: 24 hours.
+pub const CONSENT_WINDOW_SECONDS_MAX: i64 = 24 * 3600;
+
+/// How long a ticket waits for a decision, in seconds: four days.
+pub const CONSENT_PENDING_SECONDS_MAX: i64 = 4 * 24 * 3600;
+
+/// The longest life of a channel whatever its level, in seconds: a working day.
+pub const CHANNEL_SECONDS_MAX: i64 = 12 * 3600;
