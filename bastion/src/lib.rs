@@ -1,1 +1,4 @@
-//! The adapters.
+//! The bastion, in the order in which a connection meets it.
+
+pub mod config;
+pub mod keyfile;

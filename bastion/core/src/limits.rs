@@ -23,3 +23,12 @@ pub const CONSENT_PENDING_SECONDS_MAX: i64 = 4 * 24 * 3600;
 
 /// The longest life of a channel whatever its level, in seconds: a working day.
 pub const CHANNEL_SECONDS_MAX: i64 = 12 * 3600;
+
+/// A deployment's name: it stands in every statement and checkpoint.
+pub const ORIGIN_BYTES_MAX: usize = 100;
+
+/// The path of a Unix socket: `sockaddr_un` holds 108 bytes, its end and a little room included.
+pub const SOCKET_PATH_BYTES_MAX: usize = 100;
+
+/// The most that any configured count of connections or channels may be.
+pub const CONNECTIONS_MAX: usize = 100_000;
