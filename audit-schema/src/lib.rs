@@ -3,6 +3,7 @@
 //! Pure: no clock, no disk, no socket, no randomness. FORMAT.md is its specification.
 
 pub mod canonical;
+pub mod commit;
 pub mod entry;
 pub mod event;
 pub mod hash;
