@@ -32,3 +32,9 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 100;
 
 /// The most that any configured count of connections or channels may be.
 pub const CONNECTIONS_MAX: usize = 100_000;
+
+/// Connections to the metrics page at once: a scraper or two.
+pub const METRICS_CONNECTIONS_MAX: usize = 8;
+
+/// The head of a request to the metrics page, in bytes.
+pub const METRICS_REQUEST_BYTES_MAX: usize = 4096;
