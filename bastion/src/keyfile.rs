@@ -92,27 +92,18 @@ pub fn read_private(file: &Path) -> Result<String, KeyFileError> {
     let meta = fs::metadata(file).map_err(|cause| io_error(file, cause))?;
     let mode = meta.mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(KeyFileError::Loose {
-            file: file.display().to_string(),
-            mode,
-        });
+        return Err(KeyFileError::Loose { file: file.display().to_string(), mode });
     }
     let us = nix::unistd::geteuid().as_raw();
     if meta.uid() != us && meta.uid() != 0 {
-        return Err(KeyFileError::Owner {
-            file: file.display().to_string(),
-            owner: meta.uid(),
-        });
+        return Err(KeyFileError::Owner { file: file.display().to_string(), owner: meta.uid() });
     }
     fs::read_to_string(file).map_err(|cause| io_error(file, cause))
 }
 
 /// Makes a folder that only we can enter.
 pub fn make_private_dir(dir: &Path) -> Result<(), KeyFileError> {
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir);
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|cause| io_error(dir, cause))
 }
 
@@ -128,11 +119,7 @@ pub fn write_public(file: &Path, text: &[u8]) -> Result<(), KeyFileError> {
 
 fn write_new(file: &Path, text: &[u8], mode: u32) -> Result<(), KeyFileError> {
     let write = || {
-        let mut out = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(file)?;
+        let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(file)?;
         out.write_all(text)?;
         out.sync_all()
     };
@@ -145,13 +132,8 @@ pub fn make_ssh(file: &Path, seed: [u8; 32], comment: &str) -> Result<String, Ke
     let mut key = PrivateKey::from(pair);
     key.set_comment(comment);
     let kind = "writable as an OpenSSH key";
-    let text = key
-        .to_openssh(LineEnding::LF)
-        .map_err(|_| wrong(file, kind))?;
-    let public = key
-        .public_key()
-        .to_openssh()
-        .map_err(|_| wrong(file, kind))?;
+    let text = key.to_openssh(LineEnding::LF).map_err(|_| wrong(file, kind))?;
+    let public = key.public_key().to_openssh().map_err(|_| wrong(file, kind))?;
     write_private(file, text.as_bytes())?;
     let mut name = file.as_os_str().to_owned();
     name.push(".pub");
@@ -173,10 +155,7 @@ pub fn make_recording_pair() -> Result<(String, String), aws_lc_rs::error::Unspe
     let key = PrivateDecryptingKey::generate(KeySize::Rsa3072)?;
     let private: Pkcs8V1Der = key.as_der()?;
     let public: PublicKeyX509Der = key.public_key().as_der()?;
-    Ok((
-        pem("PRIVATE KEY", private.as_ref()),
-        pem("PUBLIC KEY", public.as_ref()),
-    ))
+    Ok((pem("PRIVATE KEY", private.as_ref()), pem("PUBLIC KEY", public.as_ref())))
 }
 
 /// DER as PEM.
@@ -199,17 +178,11 @@ pub fn pem_body(text: &str, label: &str) -> Option<Vec<u8>> {
 }
 
 fn io_error(file: &Path, cause: io::Error) -> KeyFileError {
-    KeyFileError::Io {
-        file: file.display().to_string(),
-        cause,
-    }
+    KeyFileError::Io { file: file.display().to_string(), cause }
 }
 
 fn wrong(file: &Path, kind: &'static str) -> KeyFileError {
-    KeyFileError::Kind {
-        file: file.display().to_string(),
-        kind,
-    }
+    KeyFileError::Kind { file: file.display().to_string(), kind }
 }
 
 #[cfg(test)]
@@ -223,22 +196,13 @@ mod tests {
         make_private_dir(&dir).unwrap();
         let (ssh, log) = (dir.join("ca"), dir.join("log.pem"));
         let public = make_ssh(&ssh, [7; 32], "user-ca").unwrap();
-        assert_eq!(
-            read_ssh(&ssh).unwrap().public_key().to_openssh().unwrap(),
-            public
-        );
+        assert_eq!(read_ssh(&ssh).unwrap().public_key().to_openssh().unwrap(), public);
         let made = make_log_key(&log, [9; 32]).unwrap();
         assert_eq!(read_log_key(&log).unwrap().to_bytes(), made.to_bytes());
         assert!(matches!(read_log_key(&ssh), Err(KeyFileError::Kind { .. })));
-        assert!(
-            make_log_key(&log, [1; 32]).is_err(),
-            "a key is never overwritten"
-        );
+        assert!(make_log_key(&log, [1; 32]).is_err(), "a key is never overwritten");
         fs::set_permissions(&ssh, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(
-            read_ssh(&ssh),
-            Err(KeyFileError::Loose { mode: 0o640, .. })
-        ));
+        assert!(matches!(read_ssh(&ssh), Err(KeyFileError::Loose { mode: 0o640, .. })));
         fs::remove_dir_all(&dir).unwrap();
     }
 

@@ -46,13 +46,8 @@ pub enum Alarm {
 }
 
 impl Alarm {
-    const ALL: [Self; 5] = [
-        Self::Log,
-        Self::Signing,
-        Self::Recording,
-        Self::Projection,
-        Self::Notices,
-    ];
+    const ALL: [Self; 5] =
+        [Self::Log, Self::Signing, Self::Recording, Self::Projection, Self::Notices];
     fn as_str(self) -> &'static str {
         match self {
             Self::Log => "log",
@@ -124,17 +119,9 @@ impl Metrics {
 
     fn register(&mut self) {
         let r = &mut self.registry;
-        r.register(
-            "logins",
-            "SSH logins by method and outcome",
-            self.logins.clone(),
-        );
+        r.register("logins", "SSH logins by method and outcome", self.logins.clone());
         r.register("denials", "Denied channels by reason", self.denials.clone());
-        r.register(
-            "live_leases",
-            "Leases that are live now",
-            self.leases.clone(),
-        );
+        r.register("live_leases", "Leases that are live now", self.leases.clone());
         r.register_with_unit(
             "pipeline_step",
             "Time of each step from request to open channel",
@@ -147,11 +134,7 @@ impl Metrics {
             Unit::Seconds,
             self.append.clone(),
         );
-        r.register(
-            "ledger_batch_entries",
-            "Entries in one commit",
-            self.batch.clone(),
-        );
+        r.register("ledger_batch_entries", "Entries in one commit", self.batch.clone());
         r.register("ledger_entries", "Entries appended", self.entries.clone());
         r.register(
             "projection_lag_entries",
@@ -164,19 +147,13 @@ impl Metrics {
             Unit::Bytes,
             self.recorded.clone(),
         );
-        r.register(
-            "alarm",
-            "1 while something does not work",
-            self.alarms.clone(),
-        );
+        r.register("alarm", "1 while something does not work", self.alarms.clone());
     }
 
     /// A login that was accepted or refused.
     pub fn login(&self, method: &'static str, accepted: bool) {
         let outcome = if accepted { "accepted" } else { "refused" };
-        self.logins
-            .get_or_create(&LoginLabels { method, outcome })
-            .inc();
+        self.logins.get_or_create(&LoginLabels { method, outcome }).inc();
     }
     /// A channel was denied for a reason, by its stable code.
     pub fn denial(&self, reason: &'static str) {
@@ -188,9 +165,7 @@ impl Metrics {
     }
     /// A step of the pipeline took this long: `gate`, `issue`, `sign`, `egress`, `record`.
     pub fn step(&self, step: &'static str, took: Duration) {
-        self.steps
-            .get_or_create(&StepLabel { step })
-            .observe(took.as_secs_f64());
+        self.steps.get_or_create(&StepLabel { step }).observe(took.as_secs_f64());
     }
     /// A caller's change became durable after this long.
     pub fn appended(&self, took: Duration) {
@@ -200,8 +175,7 @@ impl Metrics {
     pub fn batch(&self, entries: usize) {
         // A batch holds at most thousands of entries: exact in a float.
         self.batch.observe(entries as f64);
-        self.entries
-            .inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
+        self.entries.inc_by(u64::try_from(entries).unwrap_or(u64::MAX));
     }
     /// How many entries the query index has not seen yet.
     pub fn projection_lag(&self, entries: u64) {
@@ -214,9 +188,7 @@ impl Metrics {
     /// Raises or clears an alarm.
     pub fn alarm(&self, alarm: Alarm, raised: bool) {
         let of = alarm.as_str();
-        self.alarms
-            .get_or_create(&AlarmLabel { of })
-            .set(i64::from(raised));
+        self.alarms.get_or_create(&AlarmLabel { of }).set(i64::from(raised));
     }
     /// The alarms that are raised.
     pub fn raised(&self) -> Vec<&'static str> {
@@ -286,11 +258,7 @@ async fn answer(mut stream: TcpStream) -> io::Result<()> {
     } else if request.starts_with(b"GET /health ") {
         match METRICS.raised() {
             raised if raised.is_empty() => ("200 OK", "text/plain", "ok\n".into()),
-            raised => (
-                "503 Service Unavailable",
-                "text/plain",
-                raised.join("\n") + "\n",
-            ),
+            raised => ("503 Service Unavailable", "text/plain", raised.join("\n") + "\n"),
         }
     } else {
         let body = "GET /metrics or GET /health\n".into();

@@ -140,9 +140,7 @@ impl Default for RawRecordings {
 
 impl Default for RawTraining {
     fn default() -> Self {
-        Self {
-            courses: vec!["access-101".into()],
-        }
+        Self { courses: vec!["access-101".into()] }
     }
 }
 
@@ -163,19 +161,13 @@ impl Default for RawIngress {
 
 impl Default for RawEgress {
     fn default() -> Self {
-        Self {
-            source_ranges: Vec::new(),
-            connect_seconds: 10,
-        }
+        Self { source_ranges: Vec::new(), connect_seconds: 10 }
     }
 }
 
 impl Default for RawTracing {
     fn default() -> Self {
-        Self {
-            format: "text".into(),
-            filter: "info".into(),
-        }
+        Self { format: "text".into(), filter: "info".into() }
     }
 }
 
@@ -198,10 +190,7 @@ impl Raw {
         let inside = |path: &Path| dir.join(path);
         let socket = inside(&self.socket);
         if socket.as_os_str().len() > limits::SOCKET_PATH_BYTES_MAX {
-            return Err(Wrong(
-                "socket",
-                "longer than 100 bytes; name a shorter path".into(),
-            ));
+            return Err(Wrong("socket", "longer than 100 bytes; name a shorter path".into()));
         }
         Ok(Config {
             origin: check_origin(self.origin)?,
@@ -274,11 +263,7 @@ impl RawEgress {
             })
         };
         Ok(Egress {
-            source_ranges: self
-                .source_ranges
-                .iter()
-                .map(range)
-                .collect::<Result<_, _>>()?,
+            source_ranges: self.source_ranges.iter().map(range).collect::<Result<_, _>>()?,
             connect: seconds("egress.connect_seconds", self.connect_seconds, 120)?,
         })
     }
@@ -308,19 +293,13 @@ impl RawTracing {
             "text" => false,
             "json" => true,
             _ => {
-                return Err(Wrong(
-                    "tracing.format",
-                    "must be \"text\" or \"json\"".into(),
-                ));
+                return Err(Wrong("tracing.format", "must be \"text\" or \"json\"".into()));
             }
         };
         if let Err(cause) = tracing_subscriber::EnvFilter::try_new(&self.filter) {
             return Err(Wrong("tracing.filter", cause.to_string()));
         }
-        Ok(Tracing {
-            json,
-            filter: self.filter,
-        })
+        Ok(Tracing { json, filter: self.filter })
     }
 }
 
@@ -368,10 +347,7 @@ fn check_store(store: &str, index: &Path, dir: &Path) -> Result<Store, Wrong> {
     }
     match store.strip_prefix("sqlite:") {
         Some(file) if !file.is_empty() && !file.contains('?') && file != ":memory:" => {
-            Ok(Store::Sqlite {
-                file: dir.join(file),
-                index: dir.join(index),
-            })
+            Ok(Store::Sqlite { file: dir.join(file), index: dir.join(index) })
         }
         _ => {
             let cause = "must be sqlite:FILE or postgres://USER@HOST/DATABASE";

@@ -209,19 +209,13 @@ impl Config {
     /// The configuration that `--config` or `BASTION_CONFIG` names.
     pub fn locate(file: Option<&Path>) -> Result<Self, ConfigError> {
         let from_env = || std::env::var_os("BASTION_CONFIG").map(PathBuf::from);
-        let file = file
-            .map(Path::to_path_buf)
-            .or_else(from_env)
-            .ok_or(ConfigError::Unnamed)?;
+        let file = file.map(Path::to_path_buf).or_else(from_env).ok_or(ConfigError::Unnamed)?;
         Self::load(&file)
     }
 
     /// Reads and checks a file.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let unreadable = |cause| ConfigError::Read {
-            file: file.display().to_string(),
-            cause,
-        };
+        let unreadable = |cause| ConfigError::Read { file: file.display().to_string(), cause };
         let text = std::fs::read_to_string(file).map_err(unreadable)?;
         let file = std::path::absolute(file).map_err(unreadable)?;
         Self::parse(&file, &text)
@@ -233,12 +227,11 @@ impl Config {
             file: file.display().to_string(),
             cause: cause.to_string().trim_end().to_owned(),
         })?;
-        raw.check(file)
-            .map_err(|Wrong(setting, cause)| ConfigError::Value {
-                file: file.display().to_string(),
-                setting,
-                cause,
-            })
+        raw.check(file).map_err(|Wrong(setting, cause)| ConfigError::Value {
+            file: file.display().to_string(),
+            setting,
+            cause,
+        })
     }
 
     /// The names and texts of the policy files, sorted by name: what `Policy::load` takes.
@@ -300,37 +293,17 @@ mod tests {
     fn what_is_wrong_is_named() {
         let cases = [
             ("gateway = \"gw-1\"", "gateway = \"GW 1\"", "`gateway`"),
-            (
-                "origin = \"bastion.example\"",
-                "origin = \"a b\"",
-                "`origin`",
-            ),
-            (
-                "listen = \"127.0.0.1:2222\"",
-                "listen = \"here\"",
-                "`listen`",
-            ),
+            ("origin = \"bastion.example\"", "origin = \"a b\"", "`origin`"),
+            ("listen = \"127.0.0.1:2222\"", "listen = \"here\"", "`listen`"),
             ("listen = \"127.0.0.1:2222\"", "listen = []", "`listen`"),
             ("sqlite:bastion.db", "mysql:x", "`store`"),
             ("sqlite:bastion.db", "sqlite::memory:", "`store`"),
             ("127.0.0.1:9317", "0.0.0.0:9317", "`metrics.listen`"),
-            (
-                "[egress]",
-                "[egress]\nconnect_seconds = 0",
-                "`egress.connect_seconds`",
-            ),
+            ("[egress]", "[egress]\nconnect_seconds = 0", "`egress.connect_seconds`"),
             ("[egress]", "[egress]\nconect_seconds = 3", "conect_seconds"),
             ("[training]", "[trainings]", "trainings"),
-            (
-                "[training]",
-                "[training]\ncourses = [\"A B\"]",
-                "`training.courses`",
-            ),
-            (
-                "[tracing]",
-                "[tracing]\nformat = \"xml\"",
-                "`tracing.format`",
-            ),
+            ("[training]", "[training]\ncourses = [\"A B\"]", "`training.courses`"),
+            ("[tracing]", "[tracing]\nformat = \"xml\"", "`tracing.format`"),
         ];
         for (from, to, named) in cases {
             let text = filled().replace(from, to);
