@@ -1,5 +1,7 @@
 //! The bastion, in the order in which a connection meets it.
 
+pub mod api;
+pub mod app;
 pub mod config;
 pub mod keyfile;
 pub mod metrics;

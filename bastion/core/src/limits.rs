@@ -38,3 +38,18 @@ pub const METRICS_CONNECTIONS_MAX: usize = 8;
 
 /// The head of a request to the metrics page, in bytes.
 pub const METRICS_REQUEST_BYTES_MAX: usize = 4096;
+/// A command of `ssh bastion …`: the longest free texts, ids and flags of any command, with room.
+pub const COMMAND_LINE_BYTES_MAX: usize = 32 * 1024;
+
+/// Words of such a command: a list of source ranges is the longest there is.
+pub const COMMAND_WORDS_MAX: usize = 256;
+
+/// What a command reads from its standard input: an armored signature, a PEM key.
+pub const COMMAND_INPUT_BYTES_MAX: usize = 32 * 1024;
+
+/// Commands of one person at once before they have to wait.
+pub const COMMAND_BURST_MAX: u32 = 60;
+
+/// Seconds until one more command of that person may run: what one person adds to the log is
+/// bounded, and nobody is refused unrecorded for being fast.
+pub const COMMAND_REFILL_SECONDS: u32 = 1;

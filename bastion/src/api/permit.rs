@@ -1,0 +1,113 @@
+//! Who may run what: one table, and nothing is permitted that is not in it.
+//!
+//! A command that the caller's role may not run is answered exactly as one that does not exist, so
+//! an operator cannot even learn the officers' vocabulary by trying. A test holds the table against
+//! the command tree: a command without a row, or a row without a command, fails it.
+
+use audit_schema::event::ActorKind::{self, Approver, Local, Officer, Operator};
+
+/// The roles that may run each command. A command is spelled by its words from the root on.
+const TABLE: &[(&str, &[ActorKind])] = &[
+    ("help", &[Operator, Approver, Officer, Local]),
+    ("whoami", &[Operator, Approver, Officer, Local]),
+    // ---- operators
+    ("ls", &[Operator]),
+    ("request", &[Operator]),
+    ("status", &[Operator]),
+    // ---- approvers
+    ("consent open", &[Approver]),
+    ("consent list", &[Approver]),
+    ("consent show", &[Approver]),
+    ("consent statement", &[Approver]),
+    ("consent decide", &[Approver]),
+    ("consent narrow", &[Approver]),
+    ("consent refuse", &[Approver]),
+    ("consent withdraw", &[Approver]),
+    // ---- officers: people
+    ("operator add", &[Officer]),
+    ("operator change", &[Officer]),
+    ("operator disable", &[Officer]),
+    ("operator enable", &[Officer]),
+    ("operator list", &[Officer]),
+    ("operator show", &[Officer]),
+    ("operator training", &[Officer]),
+    ("operator key add", &[Officer]),
+    ("operator key remove", &[Officer]),
+    ("officer add", &[Officer]),
+    ("officer remove", &[Officer]),
+    ("officer list", &[Officer]),
+    ("approver add", &[Officer]),
+    ("approver remove", &[Officer]),
+    ("approver list", &[Officer]),
+    // ---- officers: inventory
+    ("customer add", &[Officer]),
+    ("customer notify", &[Officer]),
+    ("customer list", &[Officer]),
+    ("service add", &[Officer]),
+    ("service list", &[Officer]),
+    ("service sources", &[Officer]),
+    ("service recording-key", &[Officer]),
+    ("vm add", &[Officer]),
+    ("vm rebuild", &[Officer]),
+    ("vm retire", &[Officer]),
+    ("vm list", &[Officer]),
+    // ---- officers: rules and keys
+    ("policy check", &[Officer]),
+    ("policy test", &[Officer]),
+    ("policy reload", &[Officer]),
+    ("policy show", &[Officer]),
+    ("ca show", &[Officer]),
+    // ---- reading: `audit`, `session` and `report` add their rows here
+];
+
+/// Whether a role may run a command.
+pub fn permits(role: ActorKind, command: &str) -> bool {
+    TABLE.iter().any(|(name, roles)| *name == command && roles.contains(&role))
+}
+
+/// Whether a role may run anything below these words, so that a group shows in its help.
+pub fn permits_below(role: ActorKind, group: &str) -> bool {
+    TABLE.iter().any(|(name, roles)| {
+        roles.contains(&role) && name.strip_prefix(group).is_some_and(|rest| rest.starts_with(' '))
+    })
+}
+
+/// Every command of the table: what the test compares with the tree.
+#[cfg(test)]
+pub fn commands() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(name, _)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_role_may_do_what_another_is_there_to_decide() {
+        for command in ["consent decide", "consent withdraw", "consent refuse", "consent open"] {
+            for role in [Operator, Officer, Local, ActorKind::Gateway] {
+                assert!(!permits(role, command), "{role:?} must not run {command}");
+            }
+        }
+        for (command, _) in TABLE {
+            assert!(!permits(ActorKind::Gateway, command));
+            let first = command.split(' ').next().unwrap();
+            if ["operator", "officer", "approver", "customer", "service", "vm", "policy", "ca"]
+                .contains(&first)
+            {
+                for role in [Operator, Approver, Local] {
+                    assert!(!permits(role, command), "{role:?} must not run {command}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_group_shows_only_to_those_who_may_run_something_in_it() {
+        assert!(permits_below(Officer, "operator"));
+        assert!(permits_below(Officer, "operator key"));
+        assert!(!permits_below(Operator, "operator"));
+        assert!(!permits_below(Approver, "con"));
+        assert!(permits_below(Approver, "consent"));
+    }
+}

@@ -1,0 +1,146 @@
+//! The command tree, and the part of it that a role can see.
+//!
+//! The words of a command are looked up before anything else is parsed: who may not run a command
+//! never reaches the parser of its arguments, so no message of the parser can tell them about it.
+
+use super::{fault::Fault, permit};
+use audit_schema::event::ActorKind;
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+/// One command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bastion",
+    bin_name = "ssh bastion",
+    about = "Operators reach customers' VMs through this gateway, and it is all in a log.",
+    no_binary_name = true,
+    disable_help_subcommand = true,
+    disable_version_flag = true,
+    subcommand_required = true,
+    term_width = 100
+)]
+pub struct Line {
+    /// Answer as JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Every command. `audit`, `session` and `report` hang their own enums here.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Say what you may run, or explain one command
+    #[command(after_help = "Examples:\n  ssh bastion help\n  ssh bastion help request")]
+    Help {
+        /// The command to explain.
+        #[arg(value_name = "COMMAND")]
+        command: Vec<String>,
+    },
+    /// Say who the bastion takes you for
+    Whoami,
+}
+
+/// Where the words of a command line lead.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A command that can be run.
+    Command(String),
+    /// A word that only stands before others, as `operator`; empty at the root.
+    Group(String),
+    /// Nowhere: the words up to the first that is not known.
+    Nowhere(String),
+}
+
+/// The whole tree.
+pub fn whole() -> Command {
+    Line::command()
+}
+
+/// The tree with everything hidden that the role may not run.
+pub fn for_role(role: ActorKind) -> Command {
+    veil(whole(), "", role)
+}
+
+fn veil(command: Command, path: &str, role: ActorKind) -> Command {
+    command.mut_subcommands(|sub| {
+        let path = join(path, sub.get_name());
+        let hidden = !permit::permits(role, &path) && !permit::permits_below(role, &path);
+        veil(sub, &path, role).hide(hidden).disable_help_subcommand(true)
+    })
+}
+
+/// Follows the words of a command line down the tree. Only `--json` may stand among them.
+pub fn locate(tree: &Command, words: &[String]) -> Place {
+    let mut here = tree;
+    let mut path = String::new();
+    for word in words.iter().filter(|word| *word != "--json") {
+        if !here.has_subcommands() || word.starts_with('-') {
+            break;
+        }
+        match here.find_subcommand(word) {
+            Some(next) if !next.is_hide_set() => {
+                path = join(&path, next.get_name());
+                here = next;
+            }
+            _ => return Place::Nowhere(join(&path, word)),
+        }
+    }
+    if here.has_subcommands() { Place::Group(path) } else { Place::Command(path) }
+}
+
+/// Parses a command line that was located and permitted.
+pub fn parse(tree: Command, words: &[String]) -> Result<Line, Fault> {
+    let matches = tree.try_get_matches_from(words).map_err(|e| Fault::Usage(e.to_string()))?;
+    Line::from_arg_matches(&matches).map_err(|e| Fault::Usage(e.to_string()))
+}
+
+/// The help of the command or group that the path names; of the root when it is empty.
+pub fn help(mut tree: Command, path: &str) -> String {
+    // Names the program in the usage line of every command below.
+    tree.build();
+    let mut here = tree;
+    for word in path.split(' ').filter(|word| !word.is_empty()) {
+        match here.find_subcommand(word).cloned() {
+            Some(next) => here = next,
+            // The caller located the path in this very tree.
+            None => break,
+        }
+    }
+    here.render_long_help().to_string()
+}
+
+fn join(path: &str, word: &str) -> String {
+    if path.is_empty() { word.to_owned() } else { format!("{path} {word}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn leaves(command: &Command, path: &str, into: &mut BTreeSet<String>) {
+        for sub in command.get_subcommands() {
+            let path = join(path, sub.get_name());
+            if sub.has_subcommands() {
+                leaves(sub, &path, into);
+            } else {
+                into.insert(path);
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_has_a_row_in_the_table_of_permissions_and_every_row_a_command() {
+        let mut commands = BTreeSet::new();
+        leaves(&whole(), "", &mut commands);
+        let rows: BTreeSet<String> = permit::commands().map(str::to_owned).collect();
+        assert_eq!(commands, rows);
+    }
+
+    #[test]
+    fn the_tree_is_well_formed() {
+        whole().debug_assert();
+    }
+}
