@@ -41,7 +41,7 @@ pub fn split(line: &str) -> Result<Vec<String>, BadLine> {
         if words.len() == COMMAND_WORDS_MAX {
             return Err(BadLine::TooManyWords);
         }
-        words.push(word(first, &mut rest)?);
+        words.extend(word(first, &mut rest)?);
     }
     Ok(words)
 }
@@ -50,9 +50,11 @@ fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n')
 }
 
-/// One word from its first character on; the blank behind it is consumed.
-fn word(first: char, rest: &mut std::str::Chars<'_>) -> Result<String, BadLine> {
+/// One word from its first character on; the blank behind it is consumed. None if there was
+/// nothing but joined lines; a pair of quotes with nothing inside is a word.
+fn word(first: char, rest: &mut std::str::Chars<'_>) -> Result<Option<String>, BadLine> {
     let mut text = String::new();
+    let mut is_word = false;
     let mut next = Some(first);
     while let Some(c) = next {
         match c {
@@ -67,9 +69,10 @@ fn word(first: char, rest: &mut std::str::Chars<'_>) -> Result<String, BadLine> 
             blank if is_blank(blank) => break,
             plain => text.push(plain),
         }
+        is_word |= !text.is_empty() || matches!(c, '\'' | '"');
         next = rest.next();
     }
-    Ok(text)
+    Ok(is_word.then_some(text))
 }
 
 fn single_quoted(text: &mut String, rest: &mut std::str::Chars<'_>) -> Result<(), BadLine> {
