@@ -1,2 +1,5 @@
-//! The binary.
-fn main() {}
+//! The binary: parse, run, exit with the command's code.
+
+fn main() -> std::process::ExitCode {
+    bastion::cli::main()
+}

@@ -1,0 +1,133 @@
+//! The local command line: to make a deployment, to run it, and to read it.
+//!
+//! Everything that changes a running deployment goes over SSH, where a key says who asks. What is
+//! left here needs the machine itself: `init` (no officer exists yet), `serve`, `doctor`, and the
+//! reading commands, which a running gateway answers over its Unix socket and whose entry in the
+//! log names the Unix user.
+
+pub mod init;
+mod tracing;
+
+use crate::config::Config;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+pub use tracing::start as start_tracing;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed: something of ours went wrong, or the state of things does not allow it
+  2    the command is not well formed; nothing was done
+  3    refused: not allowed, not found, or not yours; it is in the log
+  4    verification failed: a signature, a digest or the log does not hold
+  70   the log cannot be written; nothing was done
+
+Examples:
+  bastion init --dir /srv/bastion --officer odile --officer-key ~odile/.ssh/id_ed25519.pub
+  bastion serve --config /srv/bastion/bastion.toml
+  bastion doctor --config /srv/bastion/bastion.toml
+  export BASTION_CONFIG=/srv/bastion/bastion.toml
+  bastion audit query --customer acme --since 2026-11-01 --oldest
+  bastion report --customer acme --from 2026-11-01 --to 2026-12-01 --format html --out report";
+
+/// An SSH gateway with customer consent and a provable audit log
+#[derive(Debug, Parser)]
+#[command(name = "bastion", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// The deployment: its bastion.toml (or set BASTION_CONFIG)
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a deployment: configuration, keys, empty store, first officer
+    Init(init::Args),
+    /// Print the completions of a shell
+    #[command(after_help = "Example:\n  bastion completions bash > \
+                            ~/.local/share/bash-completion/completions/bastion")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Why a local command did not do what it was asked: the exit code and the sentence.
+#[derive(Debug)]
+pub struct Fault {
+    exit: u8,
+    sentence: String,
+}
+
+impl Fault {
+    /// Something of ours failed, or the state of things does not allow it.
+    pub fn failed(cause: impl std::fmt::Display) -> Self {
+        Self { exit: 1, sentence: cause.to_string() }
+    }
+    /// The command is not well formed.
+    pub fn usage(cause: impl std::fmt::Display) -> Self {
+        Self { exit: 2, sentence: cause.to_string() }
+    }
+    /// A signature, a digest or the log does not hold.
+    pub fn unverified(cause: impl std::fmt::Display) -> Self {
+        Self { exit: 4, sentence: cause.to_string() }
+    }
+}
+
+/// Runs the command line of the process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(wrong) => {
+            // Help and version come this way too; clap knows which goes where.
+            return match wrong.print() {
+                Ok(()) => ExitCode::from(u8::try_from(wrong.exit_code()).unwrap_or(2)),
+                Err(_) => ExitCode::from(1),
+            };
+        }
+    };
+    match run(cli) {
+        Ok(code) => code,
+        Err(Fault { exit, sentence }) => {
+            eprintln!("bastion: {sentence}");
+            ExitCode::from(exit)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Fault> {
+    match cli.command {
+        Command::Init(args) => init::run(&args),
+        Command::Completions { shell } => completions(shell),
+    }
+}
+
+/// The deployment that `--config` or the environment names.
+#[allow(dead_code)] // serve, doctor and the reading commands come next
+fn configuration(file: Option<&Path>) -> Result<Config, Fault> {
+    Config::locate(file).map_err(Fault::usage)
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Fault> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "bastion", &mut script);
+    std::io::stdout().write_all(&script).map_err(Fault::failed)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}
