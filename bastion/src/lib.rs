@@ -5,5 +5,6 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod ingress;
 pub mod keyfile;
 pub mod metrics;

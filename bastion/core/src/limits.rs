@@ -24,6 +24,7 @@ pub const CONSENT_PENDING_SECONDS_MAX: i64 = 4 * 24 * 3600;
 /// The longest life of a channel whatever its level, in seconds: a working day.
 pub const CHANNEL_SECONDS_MAX: i64 = 12 * 3600;
 
+<<<<<<< HEAD
 /// A deployment's name: it stands in every statement and checkpoint.
 pub const ORIGIN_BYTES_MAX: usize = 100;
 
@@ -53,3 +54,70 @@ pub const COMMAND_BURST_MAX: u32 = 60;
 /// Seconds until one more command of that person may run: what one person adds to the log is
 /// bounded, and nobody is refused unrecorded for being fast.
 pub const COMMAND_REFILL_SECONDS: u32 = 1;
+=======
+// ---- the operators' side ----------------------------------------------------------------------
+
+/// The longest login name, in bytes: an account, a '+' and a VM name fit three times.
+pub const LOGIN_NAME_BYTES_MAX: usize = 255;
+
+/// Connections of operators, officers and approvers in all: each costs a socket and two tasks.
+pub const CONNECTIONS_MAX: usize = 4096;
+
+/// Connections that have not authenticated, in all.
+pub const UNAUTHENTICATED_MAX: usize = 256;
+
+/// Connections that have not authenticated, of one /24 or /56: an Ansible run of 50 forks fits.
+pub const UNAUTHENTICATED_PER_PREFIX_MAX: usize = 64;
+
+/// From accept to a settled identity, in seconds: time to touch a key or type a passphrase.
+pub const LOGIN_GRACE_SECONDS: u64 = 60;
+
+/// Authentication attempts of one connection: an agent full of keys fits.
+pub const AUTHENTICATION_ATTEMPTS_MAX: usize = 20;
+
+/// What a refused key takes, in milliseconds, so that its time tells nothing.
+pub const AUTHENTICATION_REJECTION_MILLIS: u64 = 50;
+
+/// Source prefixes whose failed attempts are counted apart within a minute; the rest are one.
+pub const FAILURE_PREFIXES_MAX: usize = 1024;
+
+/// How often failed attempts become entries, in seconds.
+pub const FAILURE_COUNT_SECONDS: u64 = 60;
+
+/// Between two keepalive messages, in seconds. Not below the login grace: a client that still
+/// asks for a passphrase would show the message as an error.
+pub const KEEPALIVE_SECONDS: u64 = 60;
+
+/// Keepalives without an answer before the connection counts as dead.
+pub const KEEPALIVE_UNANSWERED_MAX: usize = 3;
+
+/// How long a peer may refuse to take a byte from its socket, in seconds.
+pub const WRITE_STALL_SECONDS: u64 = 600;
+
+/// How long a connection may stay without any channel, in seconds: `ControlPersist` in use.
+pub const CONNECTION_IDLE_SECONDS: u64 = 900;
+
+/// Open channels of one connection.
+pub const CHANNELS_PER_CONNECTION_MAX: usize = 64;
+
+/// Refusals that one connection may collect (channels, forwards, requests): a client that goes on
+/// is broken or probing, and every refusal costs an entry.
+pub const REFUSALS_PER_CONNECTION_MAX: usize = 64;
+
+/// Environment variables of one channel.
+pub const ENV_VARIABLES_MAX: usize = 64;
+/// The bytes of one environment variable's value.
+pub const ENV_VALUE_BYTES_MAX: usize = 1024;
+
+/// The bytes of a terminal's name (`xterm-256color`).
+pub const TERM_BYTES_MAX: usize = 64;
+
+/// How long a channel that ends is given to take the reason, in milliseconds.
+pub const LAST_WORDS_MILLIS: u64 = 250;
+
+/// How long a gateway that stops waits for its connections to end, in milliseconds.
+pub const DRAIN_MILLIS: u64 = 2000;
+
+/// Validity of a host certificate that a gateway shows for a VM (`ssh -J`), in seconds.
+pub const JUMP_CERT_SECONDS: i64 = 3600;
+>>>>>>> 25bf65a (Begin the operators' side: admission, algorithms, login names, a stream that can be cut)
