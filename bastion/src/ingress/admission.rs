@@ -4,9 +4,7 @@
 //! can open one. So those are counted by source prefix and in all; what does not fit is closed at
 //! once, without a word. A connection gives its place back when it has authenticated.
 
-use bastion_core::limits::{
-    CONNECTIONS_MAX, UNAUTHENTICATED_PER_PREFIX_MAX, UNAUTHENTICATED_MAX,
-};
+use bastion_core::limits::{CONNECTIONS_MAX, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_PREFIX_MAX};
 use std::{
     collections::HashMap,
     net::IpAddr,
@@ -67,11 +65,7 @@ impl Admission {
         counts.open += 1;
         counts.unauthenticated += 1;
         counts.by_prefix.insert(prefix, here + 1);
-        Some(Place {
-            door: self.clone(),
-            prefix,
-            unauthenticated: true,
-        })
+        Some(Place { door: self.clone(), prefix, unauthenticated: true })
     }
 
     fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {

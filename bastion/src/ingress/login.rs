@@ -56,10 +56,7 @@ impl Login {
         match Self::parse(name) {
             Self::Vm { account, vm } if vm == *here => Self::Vm { account, vm },
             Self::Commands => match name.parse() {
-                Ok(account) => Self::Vm {
-                    account,
-                    vm: here.clone(),
-                },
+                Ok(account) => Self::Vm { account, vm: here.clone() },
                 Err(_) => Self::Malformed("the login name is no account: use ACCOUNT@VM"),
             },
             _ => Self::Malformed("the login name names another VM than the host: use ACCOUNT@VM"),
@@ -78,10 +75,7 @@ mod tests {
     use super::*;
 
     fn vm(account: &str, vm: &str) -> Login {
-        Login::Vm {
-            account: account.parse().expect("account"),
-            vm: vm.parse().expect("VM"),
-        }
+        Login::Vm { account: account.parse().expect("account"), vm: vm.parse().expect("VM") }
     }
 
     #[test]
@@ -104,11 +98,34 @@ mod tests {
         let long = format!("ops+{}", "a".repeat(64));
         let huge = "x".repeat(100_000);
         for name in [
-            "+", "ops+", "+pg-1.acme", "ops+pg-1.acme+pg-2.acme", "ops++pg-1.acme", "OPS+pg-1.acme",
-            "ops +pg-1.acme", "ops+ pg-1.acme", "ops+pg-1.acme\n", "ops+pg-1.acme\0", "ops+../etc",
-            "ops+pg-1..acme", "ops+.acme", "ops+-oProxyCommand=id", "-oX+pg-1.acme", "ops+pg-1.acme/..",
-            "ops+pg-1.acme:22", "ops+[::1]", "ops+pg\u{2011}1.acme", "ops+p\u{430}g", "ops+pg-1.acme;id",
-            "ops+$(id)", "ops+%h", "ops+*", "o\u{202e}ps+pg-1.acme", "ops+pg-1.acme..", &long, &huge,
+            "+",
+            "ops+",
+            "+pg-1.acme",
+            "ops+pg-1.acme+pg-2.acme",
+            "ops++pg-1.acme",
+            "OPS+pg-1.acme",
+            "ops +pg-1.acme",
+            "ops+ pg-1.acme",
+            "ops+pg-1.acme\n",
+            "ops+pg-1.acme\0",
+            "ops+../etc",
+            "ops+pg-1..acme",
+            "ops+.acme",
+            "ops+-oProxyCommand=id",
+            "-oX+pg-1.acme",
+            "ops+pg-1.acme/..",
+            "ops+pg-1.acme:22",
+            "ops+[::1]",
+            "ops+pg\u{2011}1.acme",
+            "ops+p\u{430}g",
+            "ops+pg-1.acme;id",
+            "ops+$(id)",
+            "ops+%h",
+            "ops+*",
+            "o\u{202e}ps+pg-1.acme",
+            "ops+pg-1.acme..",
+            &long,
+            &huge,
         ] {
             assert!(
                 matches!(Login::parse(name), Login::Malformed(_)),
