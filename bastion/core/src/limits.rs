@@ -24,7 +24,6 @@ pub const CONSENT_PENDING_SECONDS_MAX: i64 = 4 * 24 * 3600;
 /// The longest life of a channel whatever its level, in seconds: a working day.
 pub const CHANNEL_SECONDS_MAX: i64 = 12 * 3600;
 
-<<<<<<< HEAD
 /// A deployment's name: it stands in every statement and checkpoint.
 pub const ORIGIN_BYTES_MAX: usize = 100;
 
@@ -54,23 +53,11 @@ pub const COMMAND_BURST_MAX: u32 = 60;
 /// Seconds until one more command of that person may run: what one person adds to the log is
 /// bounded, and nobody is refused unrecorded for being fast.
 pub const COMMAND_REFILL_SECONDS: u32 = 1;
-=======
+
 // ---- the operators' side ----------------------------------------------------------------------
 
 /// The longest login name, in bytes: an account, a '+' and a VM name fit three times.
 pub const LOGIN_NAME_BYTES_MAX: usize = 255;
-
-/// Connections of operators, officers and approvers in all: each costs a socket and two tasks.
-pub const CONNECTIONS_MAX: usize = 4096;
-
-/// Connections that have not authenticated, in all.
-pub const UNAUTHENTICATED_MAX: usize = 256;
-
-/// Connections that have not authenticated, of one /24 or /56: an Ansible run of 50 forks fits.
-pub const UNAUTHENTICATED_PER_PREFIX_MAX: usize = 64;
-
-/// From accept to a settled identity, in seconds: time to touch a key or type a passphrase.
-pub const LOGIN_GRACE_SECONDS: u64 = 60;
 
 /// Authentication attempts of one connection: an agent full of keys fits.
 pub const AUTHENTICATION_ATTEMPTS_MAX: usize = 20;
@@ -84,21 +71,11 @@ pub const FAILURE_PREFIXES_MAX: usize = 1024;
 /// How often failed attempts become entries, in seconds.
 pub const FAILURE_COUNT_SECONDS: u64 = 60;
 
-/// Between two keepalive messages, in seconds. Not below the login grace: a client that still
-/// asks for a passphrase would show the message as an error.
-pub const KEEPALIVE_SECONDS: u64 = 60;
-
 /// Keepalives without an answer before the connection counts as dead.
 pub const KEEPALIVE_UNANSWERED_MAX: usize = 3;
 
 /// How long a peer may refuse to take a byte from its socket, in seconds.
 pub const WRITE_STALL_SECONDS: u64 = 600;
-
-/// How long a connection may stay without any channel, in seconds: `ControlPersist` in use.
-pub const CONNECTION_IDLE_SECONDS: u64 = 900;
-
-/// Open channels of one connection.
-pub const CHANNELS_PER_CONNECTION_MAX: usize = 64;
 
 /// Refusals that one connection may collect (channels, forwards, requests): a client that goes on
 /// is broken or probing, and every refusal costs an entry.
@@ -120,4 +97,3 @@ pub const DRAIN_MILLIS: u64 = 2000;
 
 /// Validity of a host certificate that a gateway shows for a VM (`ssh -J`), in seconds.
 pub const JUMP_CERT_SECONDS: i64 = 3600;
->>>>>>> 25bf65a (Begin the operators' side: admission, algorithms, login names, a stream that can be cut)

@@ -147,10 +147,10 @@ impl Default for RawTraining {
 impl Default for RawIngress {
     fn default() -> Self {
         Self {
-            login_grace_seconds: 30,
+            login_grace_seconds: 60,
             connections_max: 1000,
-            connections_before_login_max: 100,
-            connections_before_login_per_source_max: 10,
+            connections_before_login_max: 250,
+            connections_before_login_per_source_max: 50,
             channels_per_session_max: 32,
             idle_seconds: 1800,
             keepalive_seconds: 15,

@@ -4,7 +4,6 @@
 //! can open one. So those are counted by source prefix and in all; what does not fit is closed at
 //! once, without a word. A connection gives its place back when it has authenticated.
 
-use bastion_core::limits::{CONNECTIONS_MAX, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_PREFIX_MAX};
 use std::{
     collections::HashMap,
     net::IpAddr,
@@ -32,9 +31,23 @@ impl std::fmt::Display for Prefix {
     }
 }
 
+/// How many places there are.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// Connections in all.
+    pub all: usize,
+    /// Connections without an identity, in all.
+    pub unauthenticated: usize,
+    /// Connections without an identity, from one neighbourhood.
+    pub unauthenticated_per_prefix: usize,
+}
+
 /// The door: hands out places.
-#[derive(Clone, Default)]
-pub struct Admission(Arc<Mutex<Counts>>);
+#[derive(Clone)]
+pub struct Admission {
+    places: Places,
+    counts: Arc<Mutex<Counts>>,
+}
 
 #[derive(Default)]
 struct Counts {
@@ -51,14 +64,19 @@ pub struct Place {
 }
 
 impl Admission {
+    /// A door with so many places behind it.
+    pub fn new(places: Places) -> Self {
+        Self { places, counts: Arc::default() }
+    }
+
     /// A place for a connection from this address, if there is one.
     pub fn admit(&self, source: IpAddr) -> Option<Place> {
         let prefix = Prefix::of(source);
         let mut counts = self.counts();
         let here = counts.by_prefix.get(&prefix).copied().unwrap_or(0);
-        if counts.open >= CONNECTIONS_MAX
-            || counts.unauthenticated >= UNAUTHENTICATED_MAX
-            || here >= UNAUTHENTICATED_PER_PREFIX_MAX
+        if counts.open >= self.places.all
+            || counts.unauthenticated >= self.places.unauthenticated
+            || here >= self.places.unauthenticated_per_prefix
         {
             return None;
         }
@@ -70,7 +88,7 @@ impl Admission {
 
     fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
         // Counters stay meaningful even if a holder panicked between two of them.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,6 +132,10 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn door() -> Admission {
+        Admission::new(Places { all: 100, unauthenticated: 8, unauthenticated_per_prefix: 4 })
+    }
+
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("address")
     }
@@ -131,10 +153,9 @@ mod tests {
 
     #[test]
     fn one_neighbourhood_cannot_take_all_places() {
-        let door = Admission::default();
-        let mut places: Vec<_> = (0..UNAUTHENTICATED_PER_PREFIX_MAX)
-            .map(|_| door.admit(ip("192.0.2.1")).expect("a place"))
-            .collect();
+        let door = door();
+        let mut places: Vec<_> =
+            (0..4).map(|_| door.admit(ip("192.0.2.1")).expect("a place")).collect();
         assert!(door.admit(ip("192.0.2.2")).is_none());
         assert!(door.admit(ip("198.51.100.1")).is_some());
         places[0].authenticated();
@@ -143,8 +164,8 @@ mod tests {
 
     #[test]
     fn places_in_all_are_bounded_and_come_back() {
-        let door = Admission::default();
-        let places: Vec<_> = (0..UNAUTHENTICATED_MAX)
+        let door = door();
+        let places: Vec<_> = (0..8)
             .map(|i| door.admit(ip(&format!("10.{}.{}.1", i / 250, i % 250))).expect("a place"))
             .collect();
         assert!(door.admit(ip("192.0.2.2")).is_none());

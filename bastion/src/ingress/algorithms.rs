@@ -3,9 +3,10 @@
 //! Post-quantum key exchange first, AES-GCM before ChaCha20 (half the processor time on machines
 //! with AES instructions), encrypt-then-MAC only, SHA-1 nowhere, no compression.
 
+use crate::config::Ingress;
 use bastion_core::limits::{
-    AUTHENTICATION_ATTEMPTS_MAX, AUTHENTICATION_REJECTION_MILLIS, KEEPALIVE_SECONDS,
-    KEEPALIVE_UNANSWERED_MAX, WRITE_STALL_SECONDS,
+    AUTHENTICATION_ATTEMPTS_MAX, AUTHENTICATION_REJECTION_MILLIS, KEEPALIVE_UNANSWERED_MAX,
+    WRITE_STALL_SECONDS,
 };
 use russh::{
     MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex,
@@ -49,7 +50,14 @@ const CIPHERS: &[cipher::Name] = &[
 const MACS: &[mac::Name] = &[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM];
 
 /// A server's configuration that shows this host key, and its certificate first.
-pub fn server_config(host_key: PrivateKey, certificate: Option<Certificate>) -> server::Config {
+///
+/// No keepalive is sent during the login grace: a client that still asks for a passphrase would
+/// show it as an error.
+pub fn server_config(
+    limits: &Ingress,
+    host_key: PrivateKey,
+    certificate: Option<Certificate>,
+) -> server::Config {
     server::Config {
         server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-bastion")),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
@@ -70,7 +78,7 @@ pub fn server_config(host_key: PrivateKey, certificate: Option<Certificate>) -> 
             compression: Cow::Borrowed(&[compression::NONE]),
         },
         inactivity_timeout: Some(Duration::from_secs(WRITE_STALL_SECONDS)),
-        keepalive_interval: Some(Duration::from_secs(KEEPALIVE_SECONDS)),
+        keepalive_interval: Some(limits.keepalive.max(limits.login_grace)),
         keepalive_max: KEEPALIVE_UNANSWERED_MAX,
         nodelay: true,
         ..server::Config::default()
