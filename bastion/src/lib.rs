@@ -8,3 +8,4 @@ pub mod demo;
 pub mod ingress;
 pub mod keyfile;
 pub mod metrics;
+pub mod relay;

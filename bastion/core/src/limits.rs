@@ -97,3 +97,80 @@ pub const DRAIN_MILLIS: u64 = 2000;
 
 /// Validity of a host certificate that a gateway shows for a VM (`ssh -J`), in seconds.
 pub const JUMP_CERT_SECONDS: i64 = 3600;
+
+// ---- the relay -----------------------------------------------------------------------------------
+
+/// Bytes that one direction of a channel keeps in memory before it takes to disk.
+pub const FIFO_MEMORY_BYTES_MAX: usize = 6 << 20;
+
+/// The smallest buffer of a backlog: packets smaller than this share one.
+pub const FIFO_CHUNK_BYTES: usize = 4 << 10;
+
+/// Bytes that one direction of a channel may have on disk.
+pub const SPOOL_BYTES_MAX: u64 = 512 << 20;
+
+/// Bytes that all channels together may have on disk.
+pub const SPOOLS_BYTES_MAX: u64 = 4 << 30;
+
+/// Bytes that are read back from disk at once.
+pub const SPOOL_PULL_BYTES: usize = 256 << 10;
+
+/// An operator's channel counts as stalled above this backlog towards the VM.
+pub const STALL_BYTES: u64 = 3 << 19;
+
+/// … until its backlog has come down to this.
+pub const UNSTALL_BYTES: u64 = 1 << 20;
+
+/// The window that a fast operator's channel is brought back to with each grant.
+pub const WINDOW_NEAR_BYTES: u32 = 5 << 19;
+
+/// The same where a grant takes longer than [`WINDOW_NEAR_MICROS`] to be used up: a long way off.
+/// A sender gets half of it per round trip, and OpenSSH's own window is 2 MiB.
+pub const WINDOW_FAR_BYTES: u32 = 5 << 20;
+
+/// Microseconds between two grants from which on a channel counts as far.
+pub const WINDOW_NEAR_MICROS: u64 = 5_000;
+
+/// The window while a channel is stalled: 16 bytes a round trip. Russh grants only below half of
+/// it, so 1 would never be granted again.
+pub const WINDOW_PROBE_BYTES: u32 = 16;
+
+/// The window at which russh's server starts each channel.
+pub const WINDOW_INITIAL_BYTES: u32 = 2 << 20;
+
+/// How long the next read of a connection is held after a probe of a stalled channel: doubling
+/// from the first to the second, or to the third when no other channel is active.
+pub const HOLD_MICROS_MIN: u64 = 250;
+/// See [`HOLD_MICROS_MIN`].
+pub const HOLD_MICROS_BUSY_MAX: u64 = 1_000;
+/// See [`HOLD_MICROS_MIN`].
+pub const HOLD_MICROS_QUIET_MAX: u64 = 10_000;
+
+/// A channel is active for so many milliseconds after its last data.
+pub const CHANNEL_ACTIVE_MILLIS: u64 = 2_000;
+
+/// Signals of an operator that wait for the VM; more are dropped, as a terminal would.
+pub const SIGNALS_WAITING_MAX: usize = 16;
+
+/// Reads of a VM's connection are gated at this backlog towards the operator.
+pub const GATE_CLOSE_BYTES: u64 = 1 << 20;
+
+/// … until it has come down to this.
+pub const GATE_OPEN_BYTES: u64 = 512 << 10;
+
+/// Bytes that a closed gate lets through at a time.
+pub const TRICKLE_BYTES: usize = 16 << 10;
+
+/// Milliseconds between them: often enough for keepalives and rekeying.
+pub const TRICKLE_MILLIS: u64 = 250;
+
+/// Milliseconds between them while data for the VM waits for window: the adjustment may be behind.
+pub const TRICKLE_STARVED_MILLIS: u64 = 16;
+
+/// Milliseconds that data for the VM has to wait for window before that counts as starved.
+pub const STARVED_MILLIS: u64 = 100;
+
+/// The read buffer of a socket, at first and at most.
+pub const READ_BUFFER_BYTES_MIN: usize = 4 << 10;
+/// See [`READ_BUFFER_BYTES_MIN`].
+pub const READ_BUFFER_BYTES_MAX: usize = 128 << 10;

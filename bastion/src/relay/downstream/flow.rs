@@ -1,0 +1,131 @@
+//! How fast one operator connection may send: the window policy, and the holds.
+//!
+//! Russh has one window target for a whole connection, and asks for the next one after each grant.
+//! While a channel is stalled the target is 16 bytes: a probe a round trip, which keeps the peer's
+//! window machinery alive and costs next to nothing. If another channel is sending meanwhile, the
+//! target alternates: after a probe of the busy channel comes one full grant, then 16 again.
+
+use super::{Inbox, Input, lane::Lane, socket::Socket};
+use crate::relay::{socket, spool::Spools};
+use bastion_core::limits::{
+    HOLD_MICROS_BUSY_MAX, HOLD_MICROS_MIN, HOLD_MICROS_QUIET_MAX, WINDOW_PROBE_BYTES,
+};
+use russh::ChannelId;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    task::Waker,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+/// The pace of one operator connection. Cheap to clone; all clones are the same connection.
+#[derive(Clone)]
+pub struct Flow(Arc<Shared>);
+
+struct Shared {
+    lanes: Mutex<HashMap<ChannelId, Arc<Lane>>>,
+    hold: Arc<Hold>,
+    spools: Arc<Spools>,
+}
+
+impl Flow {
+    /// The pace of a new connection.
+    pub fn new(spools: &Arc<Spools>) -> Self {
+        Self(Arc::new(Shared {
+            lanes: Mutex::new(HashMap::new()),
+            hold: Arc::new(Hold::default()),
+            spools: Arc::clone(spools),
+        }))
+    }
+
+    /// The operator's TCP connection, to be given to russh: held while a channel is stalled.
+    pub fn tcp(&self, stream: TcpStream) -> Socket<TcpStream> {
+        socket::no_delay(&stream);
+        Socket::new(stream, Arc::clone(&self.0.hold), socket::quick_ack)
+    }
+
+    /// The same over any stream: an inner connection inside a channel, standard input and output.
+    pub fn socket<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> Socket<S> {
+        Socket::new(stream, Arc::clone(&self.0.hold), |_| ())
+    }
+
+    /// A new channel: the handler's end and the relay's end.
+    pub fn channel(&self, id: ChannelId) -> (Inbox, Input) {
+        let (lane, inbox, input) = Lane::open(&self.0.spools, &self.0.hold);
+        let mut lanes = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.retain(|_, lane| !lane.is_over());
+        lanes.insert(id, lane);
+        (inbox, input)
+    }
+
+    /// For `Handler::adjust_window`: russh has just brought `channel` back to `current` bytes, and
+    /// asks for the window that the next grant, whichever channel gets it, shall reach.
+    pub fn adjust_window(&self, channel: ChannelId, current: u32) -> u32 {
+        let now = Instant::now();
+        let lanes = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(lane) = lanes.get(&channel) else {
+            return current.max(bastion_core::limits::WINDOW_NEAR_BYTES);
+        };
+        let full = lane.window_at_grant(now);
+        if !lanes.values().any(|lane| lane.is_stalled()) {
+            return full;
+        }
+        let is_probe = current == WINDOW_PROBE_BYTES;
+        if lane.is_stalled() {
+            if is_probe {
+                let others_active = lanes.iter().any(|(id, o)| *id != channel && o.is_active(now));
+                self.0.hold.after_probe(now, others_active);
+            }
+            return WINDOW_PROBE_BYTES;
+        }
+        // A channel that uses up 16 bytes has more to send: one full grant, then probes again.
+        if is_probe { full } else { WINDOW_PROBE_BYTES }
+    }
+}
+
+/// Until when the next read of a connection waits.
+#[derive(Default)]
+pub(super) struct Hold(Mutex<HoldState>);
+
+#[derive(Default)]
+struct HoldState {
+    until: Option<Instant>,
+    step: Duration,
+    waker: Option<Waker>,
+}
+
+impl Hold {
+    fn after_probe(&self, now: Instant, others_active: bool) {
+        let max = if others_active { HOLD_MICROS_BUSY_MAX } else { HOLD_MICROS_QUIET_MAX };
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let doubled = (state.step * 2).max(Duration::from_micros(HOLD_MICROS_MIN));
+        state.step = doubled.min(Duration::from_micros(max));
+        state.until = Some(now + state.step);
+    }
+
+    /// A stall has cleared: read on at once, and begin gently the next time.
+    pub(super) fn release(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.until = None;
+        state.step = Duration::ZERO;
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Until when to wait, if at all; the waker is called should that change.
+    pub(super) fn until(&self, now: Instant, waker: &Waker) -> Option<Instant> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = state.until.filter(|until| *until > now);
+        if until.is_some() {
+            state.waker = Some(waker.clone());
+        } else {
+            state.until = None;
+        }
+        until
+    }
+}

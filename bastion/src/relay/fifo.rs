@@ -1,0 +1,75 @@
+//! The backlog of one direction of a channel: memory first, then a spool.
+//!
+//! Order is kept because memory always holds the older bytes: once a spool is in use, new bytes go
+//! behind it until it is empty again. Small packets are gathered, so that a peer that sends byte by
+//! byte cannot make us hold a hundred times what it sent.
+
+use super::spool::{Overrun, Spool, Spools};
+use bastion_core::limits::{FIFO_CHUNK_BYTES, FIFO_MEMORY_BYTES_MAX};
+use bytes::{Bytes, BytesMut};
+use std::{collections::VecDeque, sync::Arc};
+
+/// Bytes in, the same bytes out.
+pub(crate) struct Fifo {
+    memory: VecDeque<BytesMut>,
+    memory_bytes: usize,
+    spool: Option<Spool>,
+    spools: Arc<Spools>,
+}
+
+impl Fifo {
+    pub(crate) fn new(spools: &Arc<Spools>) -> Self {
+        Self { memory: VecDeque::new(), memory_bytes: 0, spool: None, spools: Arc::clone(spools) }
+    }
+
+    /// How many bytes wait, wherever they are.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.memory_bytes as u64 + self.spool.as_ref().map_or(0, Spool::bytes)
+    }
+
+    pub(crate) fn push(&mut self, data: &[u8]) -> Result<(), Overrun> {
+        let spooling = self.spool.as_ref().is_some_and(|spool| spool.bytes() > 0);
+        if !spooling && self.memory_bytes + data.len() <= FIFO_MEMORY_BYTES_MAX {
+            self.keep(data);
+            return Ok(());
+        }
+        if self.spool.is_none() {
+            self.spool = Some(self.spools.open()?);
+        }
+        match self.spool.as_mut() {
+            Some(spool) => spool.push(data),
+            None => Ok(()),
+        }
+    }
+
+    fn keep(&mut self, data: &[u8]) {
+        self.memory_bytes += data.len();
+        if let Some(last) = self.memory.back_mut()
+            && last.capacity() - last.len() >= data.len()
+        {
+            last.extend_from_slice(data);
+            return;
+        }
+        let mut chunk = BytesMut::with_capacity(data.len().max(FIFO_CHUNK_BYTES));
+        chunk.extend_from_slice(data);
+        self.memory.push_back(chunk);
+    }
+
+    pub(crate) fn pop(&mut self) -> Result<Option<Bytes>, Overrun> {
+        if let Some(chunk) = self.memory.pop_front() {
+            self.memory_bytes -= chunk.len();
+            return Ok(Some(chunk.freeze()));
+        }
+        let Some(spool) = self.spool.as_mut().filter(|spool| spool.bytes() > 0) else {
+            return Ok(None);
+        };
+        spool.pull().map(|data| Some(Bytes::from(data)))
+    }
+
+    /// Forgets everything: nobody will take it any more.
+    pub(crate) fn clear(&mut self) {
+        self.memory = VecDeque::new();
+        self.memory_bytes = 0;
+        self.spool = None;
+    }
+}

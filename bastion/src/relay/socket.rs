@@ -1,0 +1,85 @@
+//! What both legs' sockets have in common: a read buffer that grows with the traffic, and
+//! acknowledgements that are not delayed.
+//!
+//! Russh reads an SSH packet in two small reads; a buffer turns them into one system call for many
+//! packets. It starts at 4 KiB, since most connections are idle shells.
+//!
+//! Sshd without a terminal leaves Nagle's algorithm on, so it waits for our acknowledgement, which
+//! the kernel likes to delay by 40 ms. TCP_QUICKACK turns that off but wears off again, so it is
+//! set anew each time there is nothing to read.
+
+use bastion_core::limits::{READ_BUFFER_BYTES_MAX, READ_BUFFER_BYTES_MIN};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::TcpStream,
+};
+
+/// Bytes read from a socket that russh has not asked for yet.
+pub(crate) struct ReadBuffer {
+    bytes: Vec<u8>,
+    from: usize,
+    to: usize,
+    size: usize,
+}
+
+impl ReadBuffer {
+    pub(crate) fn new() -> Self {
+        Self { bytes: Vec::new(), from: 0, to: 0, size: READ_BUFFER_BYTES_MIN }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.from == self.to
+    }
+
+    /// Hands over what is there.
+    pub(crate) fn take(&mut self, into: &mut ReadBuf<'_>) {
+        let length = into.remaining().min(self.to - self.from);
+        into.put_slice(&self.bytes[self.from..self.from + length]);
+        self.from += length;
+        if self.is_empty() && self.size == READ_BUFFER_BYTES_MIN {
+            // Ten thousand idle shells should not keep ten thousand buffers.
+            *self = Self::new();
+        }
+    }
+
+    /// Reads from the socket, at most `limit` bytes; ready with zero at its end. Only to be called
+    /// when empty.
+    pub(crate) fn poll_fill<S: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
+        let size = self.size.min(limit);
+        self.bytes.resize(self.size, 0);
+        let mut buffer = ReadBuf::new(&mut self.bytes[..size]);
+        ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+        let length = buffer.filled().len();
+        (self.from, self.to) = (0, length);
+        if length == self.size {
+            self.size = (self.size * 2).min(READ_BUFFER_BYTES_MAX);
+        } else if length < self.size / 8 {
+            self.size = (self.size / 2).max(READ_BUFFER_BYTES_MIN);
+        }
+        Poll::Ready(Ok(length))
+    }
+}
+
+/// Small packets leave at once. A socket that cannot do that is slow, not wrong.
+pub(crate) fn no_delay(stream: &TcpStream) {
+    if let Err(why) = stream.set_nodelay(true) {
+        tracing::debug!(%why, "TCP_NODELAY was refused");
+    }
+}
+
+/// Acknowledges at once, until the kernel forgets it again.
+pub(crate) fn quick_ack(stream: &TcpStream) {
+    if let Err(why) = stream.set_quickack(true) {
+        tracing::trace!(%why, "TCP_QUICKACK was refused");
+    }
+}
