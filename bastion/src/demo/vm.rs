@@ -23,8 +23,9 @@ use std::{
 /// The accounts of each VM and their levels.
 pub const ACCOUNTS: [(&str, &str); 2] = [("ops", "troubleshoot"), ("dba", "data")];
 
-/// Becomes the VM: `sh boot DISK NAME FOLDER`. Relative sources with `-c` (no canonicalising), since
-/// a bind mount made earlier may already hide the path that leads here.
+/// Becomes the VM: `sh boot DISK NAME FOLDER`. Sources are relative, with `-c` (no canonicalising),
+/// since a bind mount made earlier may already hide the path that leads here. What else an operator
+/// could find of the host is covered.
 const BOOT: &str = r#"set -eu
 cd "$1"
 mount -c --bind etc-ssh /etc/ssh
@@ -180,8 +181,8 @@ impl Vm {
     }
 
     fn sshd_config(&self) -> String {
-        // In a namespace the disk's folder is /etc/ssh; elsewhere it lies below a folder that others
-        // may write to (/tmp), which StrictModes refuses.
+        // In a namespace the disk's folder is /etc/ssh. Elsewhere it may lie below a folder that
+        // others may write to (/tmp), which StrictModes refuses.
         let (ssh, users, strict) = match self.uids {
             Some(_) => ("/etc/ssh".to_owned(), "ops dba".to_owned(), "yes"),
             None => {
