@@ -80,11 +80,7 @@ impl Opening {
             return Err(BadOpening::Entry(self.seq));
         }
         let commitment = entry.commit.get(&self.field).ok_or(BadOpening::Field)?;
-        if opens(commitment, &self.salt.0, &self.value) {
-            Ok(())
-        } else {
-            Err(BadOpening::Value)
-        }
+        if opens(commitment, &self.salt.0, &self.value) { Ok(()) } else { Err(BadOpening::Value) }
     }
 }
 

@@ -147,20 +147,11 @@ pub enum Event {
     // ---- the log and the gateway -------------------------------------------------------------
     /// Entry 0: the log's name, its key and its format.
     #[serde(rename = "genesis")]
-    Genesis {
-        format: u64,
-        log_key: String,
-        origin: String,
-    },
+    Genesis { format: u64, log_key: String, origin: String },
     /// A gateway is about to accept connections. `offline_reads`: the store was read while no
     /// gateway ran since the last stop.
     #[serde(rename = "gateway.started")]
-    GatewayStarted {
-        clean: bool,
-        offline_reads: u64,
-        policy_digest: String,
-        version: String,
-    },
+    GatewayStarted { clean: bool, offline_reads: u64, policy_digest: String, version: String },
     /// A gateway ended in an orderly way.
     #[serde(rename = "gateway.stopped")]
     GatewayStopped { reason: String },
@@ -182,24 +173,12 @@ pub enum Event {
     /// Attempts that settled no identity, counted per source prefix and minute. Commits:
     /// `source_prefix`.
     #[serde(rename = "auth.failed")]
-    AuthFailed {
-        count: u64,
-        since: String,
-        until: String,
-    },
+    AuthFailed { count: u64, since: String, until: String },
     /// An identity is settled. Commits: `source`, `client`, `login`.
     #[serde(rename = "session.opened")]
-    SessionOpened {
-        fingerprint: String,
-        method: String,
-        session: String,
-    },
+    SessionOpened { fingerprint: String, method: String, session: String },
     #[serde(rename = "session.closed")]
-    SessionClosed {
-        channels: u64,
-        reason: String,
-        session: String,
-    },
+    SessionClosed { channels: u64, reason: String, session: String },
     /// An officer asked for the end of a session or lease. Commits: `justification`.
     #[serde(rename = "session.end_requested")]
     SessionEndRequested { session: String },
@@ -254,12 +233,7 @@ pub enum Event {
     },
     /// A sealed segment of a recording; the digest is over the ciphertext.
     #[serde(rename = "recording.segment")]
-    RecordingSegment {
-        bytes: u64,
-        digest: String,
-        index: u64,
-        recording: String,
-    },
+    RecordingSegment { bytes: u64, digest: String, index: u64, recording: String },
     /// A channel ended. `digest` is the recording's, over the whole sealed file. Bytes: `in` from
     /// the operator, `out` and `err` from the VM.
     #[serde(rename = "channel.closed")]
@@ -296,11 +270,7 @@ pub enum Event {
     /// Another sftp operation (`rename`, `remove`, `mkdir`, `rmdir`, `setstat`, `symlink`). Commits:
     /// `path`, `target`.
     #[serde(rename = "file.changed")]
-    FileChanged {
-        lease: String,
-        operation: String,
-        status: u64,
-    },
+    FileChanged { lease: String, operation: String, status: u64 },
 
     // ---- consent -----------------------------------------------------------------------------
     /// An operator asks for consent. Commits: `justification`, `case`, `handle`.
@@ -346,50 +316,24 @@ pub enum Event {
     ConsentRefused { revision: u64, ticket: String },
     /// Withdrawn: every channel that rests on it is being ended. Commits: `justification`.
     #[serde(rename = "consent.withdrawn")]
-    ConsentWithdrawn {
-        leases: Vec<String>,
-        revision: u64,
-        ticket: String,
-    },
+    ConsentWithdrawn { leases: Vec<String>, revision: u64, ticket: String },
     /// The window, or the wait for a decision, ran out; or the VM instance it named is gone.
     #[serde(rename = "consent.ended")]
-    ConsentEnded {
-        reason: String,
-        revision: u64,
-        ticket: String,
-    },
+    ConsentEnded { reason: String, revision: u64, ticket: String },
 
     // ---- people ------------------------------------------------------------------------------
     /// Commits: `handle`.
     #[serde(rename = "operator.added")]
-    OperatorAdded {
-        country: String,
-        employing_entity: String,
-        operator: String,
-        team: String,
-    },
+    OperatorAdded { country: String, employing_entity: String, operator: String, team: String },
     #[serde(rename = "operator.changed")]
-    OperatorChanged {
-        country: String,
-        employing_entity: String,
-        operator: String,
-        team: String,
-    },
+    OperatorChanged { country: String, employing_entity: String, operator: String, team: String },
     /// Commits: `justification`.
     #[serde(rename = "operator.disabled")]
-    OperatorDisabled {
-        leases: Vec<String>,
-        operator: String,
-    },
+    OperatorDisabled { leases: Vec<String>, operator: String },
     #[serde(rename = "operator.enabled")]
     OperatorEnabled { operator: String },
     #[serde(rename = "training.recorded")]
-    TrainingRecorded {
-        completed_at: String,
-        course: String,
-        operator: String,
-        valid_until: String,
-    },
+    TrainingRecorded { completed_at: String, course: String, operator: String, valid_until: String },
     /// Commits: `handle`.
     #[serde(rename = "officer.added")]
     OfficerAdded { officer: String },
@@ -398,17 +342,9 @@ pub enum Event {
     /// A key of an operator, officer or approver (`subject`). Entered for the customer in the case
     /// of an approver.
     #[serde(rename = "key.added")]
-    KeyAdded {
-        fingerprint: String,
-        role: ActorKind,
-        subject: String,
-    },
+    KeyAdded { fingerprint: String, role: ActorKind, subject: String },
     #[serde(rename = "key.removed")]
-    KeyRemoved {
-        fingerprint: String,
-        role: ActorKind,
-        subject: String,
-    },
+    KeyRemoved { fingerprint: String, role: ActorKind, subject: String },
     /// An approver of a customer. Commits: `handle`.
     #[serde(rename = "approver.added")]
     ApproverAdded { approver: String },
@@ -420,23 +356,12 @@ pub enum Event {
     #[serde(rename = "customer.added")]
     CustomerAdded { signatures_needed: u64 },
     #[serde(rename = "service.added")]
-    ServiceAdded {
-        recording_key: String,
-        service: String,
-        sources: Vec<String>,
-    },
+    ServiceAdded { recording_key: String, service: String, sources: Vec<String> },
     /// The allowed source ranges of operators; empty means anywhere.
     #[serde(rename = "service.sources_changed")]
-    ServiceSourcesChanged {
-        leases: Vec<String>,
-        service: String,
-        sources: Vec<String>,
-    },
+    ServiceSourcesChanged { leases: Vec<String>, service: String, sources: Vec<String> },
     #[serde(rename = "service.recording_key_changed")]
-    ServiceRecordingKeyChanged {
-        recording_key: String,
-        service: String,
-    },
+    ServiceRecordingKeyChanged { recording_key: String, service: String },
     /// A VM instance begins; `replaces` is the instance before a rebuild. `accounts` are
     /// `level:name` sorted.
     #[serde(rename = "vm.added")]
@@ -451,22 +376,13 @@ pub enum Event {
         zone: String,
     },
     #[serde(rename = "vm.retired")]
-    VmRetired {
-        instance: String,
-        leases: Vec<String>,
-        tickets: Vec<String>,
-        vm: String,
-    },
+    VmRetired { instance: String, leases: Vec<String>, tickets: Vec<String>, vm: String },
     /// The policy in force is another; entered for each customer.
     #[serde(rename = "policy.changed")]
     PolicyChanged { before: String, digest: String },
     /// A key of the deployment: `user-ca`, `gateway-host-ca`, `vm-host-ca`, `operator-ca`, `log`.
     #[serde(rename = "ca.changed")]
-    CaChanged {
-        action: String,
-        ca: String,
-        fingerprint: String,
-    },
+    CaChanged { action: String, ca: String, fingerprint: String },
     /// A host certificate of the VM-host CA was signed for an instance.
     #[serde(rename = "host_certificate.issued")]
     HostCertificateIssued {
@@ -497,11 +413,9 @@ impl Event {
         // Serialising a closed enum with string keys cannot fail; an empty name would be refused
         // by the entry's own check, so nothing wrong could be appended.
         match serde_json::to_value(self) {
-            Ok(serde_json::Value::Object(map)) => map
-                .get("type")
-                .and_then(|t| t.as_str())
-                .unwrap_or_default()
-                .to_owned(),
+            Ok(serde_json::Value::Object(map)) => {
+                map.get("type").and_then(|t| t.as_str()).unwrap_or_default().to_owned()
+            }
             _ => String::new(),
         }
     }

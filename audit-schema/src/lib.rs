@@ -3,9 +3,12 @@
 //! Pure: no clock, no disk, no socket, no randomness. FORMAT.md is its specification.
 
 pub mod canonical;
+pub mod chain;
+pub mod checkpoint;
 pub mod commit;
 pub mod entry;
 pub mod event;
+pub mod export;
 pub mod hash;
 pub mod merkle;
 pub mod time;

@@ -51,13 +51,7 @@ pub enum BadProof {
 
 /// RFC 6962 §2.1: SHA-256 of a zero byte and the leaf.
 pub fn leaf_hash(line: &[u8]) -> Hash {
-    Hash(
-        Sha256::new()
-            .chain_update([0])
-            .chain_update(line)
-            .finalize()
-            .into(),
-    )
+    Hash(Sha256::new().chain_update([0]).chain_update(line).finalize().into())
 }
 
 /// RFC 6962 §2.1: SHA-256 of a one byte and the two children.
@@ -115,16 +109,12 @@ impl Frontier {
     /// The RFC 6962 root; at most 52 node hashes.
     pub fn root(&self) -> Hash {
         let fold = self.roots.iter().rev().copied();
-        fold.reduce(|right, left| node_hash(&left, &right))
-            .unwrap_or_else(|| Hash::of(b""))
+        fold.reduce(|right, left| node_hash(&left, &right)).unwrap_or_else(|| Hash::of(b""))
     }
 
     /// Size and root together.
     pub fn head(&self) -> TreeHead {
-        TreeHead {
-            size: self.size,
-            root: self.root(),
-        }
+        TreeHead { size: self.size, root: self.root() }
     }
 
     /// The size as 8 bytes, big-endian, then each root's 32 bytes, the largest subtree first.
@@ -221,17 +211,10 @@ pub fn verify_inclusion(
     same_length(&ranges, proof)?;
     let mut node = *leaf;
     for (range, sibling) in ranges.iter().zip(proof) {
-        node = if range.start > index {
-            node_hash(&node, sibling)
-        } else {
-            node_hash(sibling, &node)
-        };
+        node =
+            if range.start > index { node_hash(&node, sibling) } else { node_hash(sibling, &node) };
     }
-    if node == head.root {
-        Ok(())
-    } else {
-        Err(BadProof::Root)
-    }
+    if node == head.root { Ok(()) } else { Err(BadProof::Root) }
 }
 
 /// Check that the new tree begins with the old one (RFC 9162 §2.1.4.2). Every tree extends the
@@ -240,16 +223,8 @@ pub fn verify_consistency(old: &TreeHead, new: &TreeHead, proof: &[Hash]) -> Res
     let ranges = consistency_ranges(old.size, new.size).ok_or(BadProof::Position)?;
     same_length(&ranges, proof)?;
     if old.size == 0 || old.size == new.size {
-        let expected = if old.size == 0 {
-            Hash::of(b"")
-        } else {
-            new.root
-        };
-        return if old.root == expected {
-            Ok(())
-        } else {
-            Err(BadProof::Root)
-        };
+        let expected = if old.size == 0 { Hash::of(b"") } else { new.root };
+        return if old.root == expected { Ok(()) } else { Err(BadProof::Root) };
     }
     // Both roots are computed from the same hashes, so they cannot disagree about the old leaves.
     let mut pairs = ranges.iter().zip(proof);
@@ -257,9 +232,7 @@ pub fn verify_consistency(old: &TreeHead, new: &TreeHead, proof: &[Hash]) -> Res
         (old.root, old.root)
     } else {
         // Not a power of two, so the old tree is not a subtree and its last part leads the proof.
-        pairs
-            .next()
-            .map_or((old.root, old.root), |(_, hash)| (*hash, *hash))
+        pairs.next().map_or((old.root, old.root), |(_, hash)| (*hash, *hash))
     };
     for (range, hash) in pairs {
         if range.start >= old.size {
@@ -269,11 +242,7 @@ pub fn verify_consistency(old: &TreeHead, new: &TreeHead, proof: &[Hash]) -> Res
             new_node = node_hash(hash, &new_node);
         }
     }
-    if old_node == old.root && new_node == new.root {
-        Ok(())
-    } else {
-        Err(BadProof::Root)
-    }
+    if old_node == old.root && new_node == new.root { Ok(()) } else { Err(BadProof::Root) }
 }
 
 /// Where RFC 6962 cuts a range of more than one leaf: after the largest power of two that leaves
@@ -287,10 +256,7 @@ fn same_length(ranges: &[Range<u64>], proof: &[Hash]) -> Result<(), BadProof> {
     if ranges.len() == proof.len() {
         Ok(())
     } else {
-        Err(BadProof::Length {
-            expected: ranges.len(),
-            found: proof.len(),
-        })
+        Err(BadProof::Length { expected: ranges.len(), found: proof.len() })
     }
 }
 
