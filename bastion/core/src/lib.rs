@@ -4,6 +4,7 @@
 //! where ([`vm`]), with which training ([`training`]) and whose consent ([`consent`]), under which
 //! policy ([`policy`]); [`authorize`] makes a grant or a denial of it.
 
+pub mod cast;
 pub mod id;
 pub mod limits;
 pub mod operator;

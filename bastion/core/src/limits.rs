@@ -174,3 +174,24 @@ pub const STARVED_MILLIS: u64 = 100;
 pub const READ_BUFFER_BYTES_MIN: usize = 4 << 10;
 /// See [`READ_BUFFER_BYTES_MIN`].
 pub const READ_BUFFER_BYTES_MAX: usize = 128 << 10;
+
+/// Plaintext that a recording gathers before it wakes its writer thread.
+pub const RECORDING_BUFFER_BYTES: usize = 256 << 10;
+
+/// Plaintext that a recording may be ahead of its file: beyond, the channel waits.
+pub const RECORDING_IN_FLIGHT_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of one frame of a recording.
+pub const RECORDING_FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of a recording's first line: four ids and times.
+pub const RECORDING_HEADER_BYTES_MAX: usize = 4 << 10;
+
+/// A segment is sealed after so many bytes …
+pub const RECORDING_SEGMENT_BYTES_MAX: u64 = 64 << 20;
+
+/// … or so many seconds: that much may be missing after a crash.
+pub const RECORDING_SEGMENT_SECONDS_MAX: u64 = 10;
+
+/// Jobs that wait for a writer thread; one per recording that has something to write.
+pub const RECORDING_QUEUE_MAX: usize = 1024;

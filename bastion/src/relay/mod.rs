@@ -3,6 +3,7 @@
 pub mod downstream;
 mod fifo;
 mod keystream;
+pub mod recording;
 pub(crate) mod socket;
 mod spool;
 

@@ -1,0 +1,174 @@
+//! The writer threads: the only code that touches the files of recordings.
+//!
+//! A thread takes what its recordings have gathered, seals it, writes it, and every ten seconds or
+//! 64 MiB ends a segment and flushes the file to disk. A file that cannot be written is given up
+//! at once, and its channel is told.
+
+use super::{RecordingFailed, Sealed, Segment, container::Writer, track::Track};
+use crate::metrics::METRICS;
+use bastion_core::{
+    id::RecordingId,
+    limits::{RECORDING_SEGMENT_BYTES_MAX, RECORDING_SEGMENT_SECONDS_MAX},
+};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Write as _},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What a writer thread is asked to do.
+pub(super) enum Job {
+    Open(Box<Open>),
+    /// A recording has gathered enough.
+    Take(RecordingId),
+    Close(RecordingId, oneshot::Sender<Result<Sealed, RecordingFailed>>),
+    /// A second has passed.
+    Tick,
+}
+
+/// A recording, as its thread sees it.
+pub(super) struct Open {
+    pub(super) track: Arc<Track>,
+    pub(super) file: File,
+    pub(super) writer: Writer,
+    /// The folder, until it has been flushed with the file's name in it.
+    pub(super) folder: Option<Arc<Path>>,
+    /// The container's first line, not written yet.
+    pub(super) start: Vec<u8>,
+    pub(super) segments: watch::Sender<Option<Segment>>,
+    pub(super) failed: watch::Sender<Option<String>>,
+    /// Since when something is not sealed.
+    pub(super) unsealed_since: Option<Instant>,
+}
+
+/// Runs until every recorder handle is gone, then seals what is still open.
+pub(super) fn run(mut jobs: mpsc::Receiver<Job>) {
+    let mut open: HashMap<RecordingId, Box<Open>> = HashMap::new();
+    while let Some(job) = jobs.blocking_recv() {
+        match job {
+            Job::Open(mut recording) => {
+                recording.step();
+                open.insert(recording.track.id.clone(), recording);
+            }
+            Job::Take(id) => {
+                if let Some(recording) = open.get_mut(&id) {
+                    recording.step();
+                }
+            }
+            Job::Close(id, answer) => {
+                let sealed = match open.remove(&id) {
+                    Some(recording) => recording.close(),
+                    None => Err(RecordingFailed("the recording is not open".into())),
+                };
+                // The channel may have gone without waiting for the answer.
+                drop(answer.send(sealed));
+            }
+            Job::Tick => tick(&mut open),
+        }
+    }
+    for (_, recording) in open {
+        finish(recording);
+    }
+}
+
+fn tick(open: &mut HashMap<RecordingId, Box<Open>>) {
+    for recording in open.values_mut() {
+        recording.step();
+    }
+    // No end in order will come for what nobody holds any more.
+    let abandoned = open.extract_if(|_, recording| recording.is_orphan());
+    for (_, recording) in abandoned {
+        finish(recording);
+    }
+}
+
+fn finish(recording: Box<Open>) {
+    let id = recording.track.id.clone();
+    if let Err(why) = recording.close() {
+        tracing::error!(recording = %id, %why, "a recording could not be sealed");
+    }
+}
+
+impl Open {
+    /// Only the thread itself holds it: no close can come any more.
+    fn is_orphan(&self) -> bool {
+        self.failed.receiver_count() == 0
+    }
+
+    /// Writes what has been gathered, and seals when it is time. A failure is kept in `failed`.
+    fn step(&mut self) {
+        if self.failed.borrow().is_some() {
+            return;
+        }
+        if let Err(why) = self.try_step() {
+            self.fail(&why);
+        }
+    }
+
+    fn try_step(&mut self) -> Result<(), String> {
+        self.write_pending()?;
+        let age = self.unsealed_since.map(|since| since.elapsed());
+        let is_old = age >= Some(Duration::from_secs(RECORDING_SEGMENT_SECONDS_MAX));
+        if is_old || self.writer.unsealed() >= RECORDING_SEGMENT_BYTES_MAX {
+            let mut line = Vec::new();
+            let segment = self.writer.seal(&mut line);
+            self.write(&line)?;
+            self.sync_folder()
+                .and_then(|()| self.file.sync_data())
+                .map_err(|why| why.to_string())?;
+            self.unsealed_since = None;
+            self.segments.send_replace(Some(segment));
+        }
+        Ok(())
+    }
+
+    fn write_pending(&mut self) -> Result<(), String> {
+        let mut bytes = std::mem::take(&mut self.start);
+        let text = self.track.take();
+        if !text.is_empty() {
+            self.writer.data(&text, &mut bytes).map_err(|why| why.to_string())?;
+            self.unsealed_since.get_or_insert_with(Instant::now);
+        }
+        self.write(&bytes)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.file.write_all(bytes).map_err(|why| why.to_string())?;
+        METRICS.recorded(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn fail(&self, why: &str) {
+        tracing::error!(recording = %self.track.id, %why, "a recording cannot be written");
+        self.failed.send_replace(Some(format!("the recording cannot be written: {why}")));
+        // Whoever waits for room must look again.
+        drop(self.track.take());
+    }
+
+    fn close(mut self: Box<Self>) -> Result<Sealed, RecordingFailed> {
+        if let Some(why) = self.failed.borrow().clone() {
+            return Err(RecordingFailed(why));
+        }
+        self.track.finish();
+        self.write_pending().map_err(RecordingFailed)?;
+        self.sync_folder().map_err(|why| RecordingFailed(why.to_string()))?;
+        let mut lines = Vec::new();
+        let Self { writer, mut file, .. } = *self;
+        let (bytes, digest) = writer.end(&mut lines);
+        let flushed = file.write_all(&lines).and_then(|()| file.sync_all());
+        flushed.map_err(|why| RecordingFailed(why.to_string()))?;
+        Ok(Sealed { digest, bytes })
+    }
+
+    /// A file that is on disk without its name is lost: once, before the first seal counts.
+    fn sync_folder(&mut self) -> io::Result<()> {
+        match self.folder.take() {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
