@@ -50,6 +50,8 @@ pub struct Cli {
 enum Command {
     /// Make a deployment: configuration, keys, empty store, first officer
     Init(init::Args),
+    /// Run a whole bastion on loopback, with VMs, people and a story to walk through
+    Demo(crate::demo::Args),
     /// Print the completions of a shell
     #[command(after_help = "Example:\n  bastion completions bash > \
                             ~/.local/share/bash-completion/completions/bastion")]
@@ -105,6 +107,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, Fault> {
     match cli.command {
         Command::Init(args) => init::run(&args),
+        Command::Demo(args) => crate::demo::run(&args),
         Command::Completions { shell } => completions(shell),
     }
 }
