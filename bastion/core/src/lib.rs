@@ -5,6 +5,7 @@
 //! policy ([`policy`]); [`authorize`] makes a grant or a denial of it.
 
 pub mod cast;
+pub mod escape;
 pub mod id;
 pub mod limits;
 pub mod operator;
