@@ -7,5 +7,7 @@ pub mod config;
 pub mod demo;
 pub mod ingress;
 pub mod keyfile;
+pub mod ledger;
 pub mod metrics;
 pub mod relay;
+pub mod store;

@@ -195,3 +195,62 @@ pub const RECORDING_SEGMENT_SECONDS_MAX: u64 = 10;
 
 /// Jobs that wait for a writer thread; one per recording that has something to write.
 pub const RECORDING_QUEUE_MAX: usize = 1024;
+// ---- the log and its store ----------------------------------------------------------------------
+
+/// Entries that one batch may hold: one flush carries them all, and a batch this large takes about
+/// 50 ms, so nobody waits long behind it.
+pub const BATCH_ENTRIES_MAX: usize = 1024;
+
+/// How long a batch takes in changes before it is flushed, in milliseconds: changes that read many
+/// facts must not keep those that are done from their answers.
+pub const BATCH_MILLIS_MAX: u64 = 50;
+
+/// Changes that may wait for the log's writer: a few batches. Beyond that the caller waits.
+pub const LEDGER_QUEUE_CHANGES_MAX: usize = 4096;
+
+/// How long a change may wait for its turn before it is refused, in seconds.
+pub const APPEND_WAIT_SECONDS_MAX: u64 = 10;
+
+/// How long one change may hold the head of the log, in seconds: it reads facts and writes rows,
+/// nothing else.
+pub const CHANGE_SECONDS_MAX: u64 = 5;
+
+/// How long the flush of a batch may take, in seconds, before its outcome counts as unknown.
+pub const COMMIT_SECONDS_MAX: u64 = 30;
+
+/// How far the clock may be behind the head of the log, or off the database's, in microseconds.
+pub const CLOCK_SKEW_MICROS_MAX: i64 = 2_000_000;
+
+/// Entries at the end of the log that are verified at each start.
+pub const TAIL_ENTRIES_CHECKED: u64 = 4096;
+
+/// Lines read at once when the log is streamed.
+pub const LINES_READ_AT_ONCE: u64 = 512;
+
+/// How long SQLite waits for a lock, in seconds.
+pub const SQLITE_BUSY_SECONDS_MAX: u64 = 5;
+
+/// Connections that read an SQLite file at once: each is a thread.
+pub const SQLITE_READERS_MAX: u32 = 4;
+
+/// What remains of SQLite's write-ahead log after it was reset, in bytes.
+pub const SQLITE_WAL_KEPT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// From this size on, the write-ahead log is moved into the database between batches, in bytes.
+pub const SQLITE_WAL_CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A write-ahead log of this size means that a reader is stuck, in bytes: worth an alarm.
+pub const SQLITE_WAL_ALARM_BYTES: u64 = 256 * 1024 * 1024;
+
+/// How long to wait for a connection of a pool, in seconds.
+pub const STORE_WAIT_SECONDS_MAX: u64 = 5;
+
+/// Connections to PostgreSQL of one gateway.
+pub const POSTGRES_CONNECTIONS_MAX: u32 = 10;
+
+/// How long PostgreSQL may work on one statement, in seconds.
+pub const POSTGRES_STATEMENT_SECONDS_MAX: u64 = 10;
+
+/// How long a gateway may hold a transaction without a word, in seconds: one that froze must not
+/// keep the head of the log from the others.
+pub const POSTGRES_IDLE_TRANSACTION_SECONDS_MAX: u64 = 6;

@@ -1,0 +1,326 @@
+//! What a change sees: a transaction under the head of the log, and a way to append.
+//!
+//! Entries are linked here and kept in memory; they reach the database together, at the end of the
+//! batch. A change that is refused gives back its seqs, so the log has no gap.
+
+use super::{ChangeError, head::Head};
+use crate::{
+    args,
+    store::{StoreError, Tx},
+};
+use audit_schema::{
+    commit::commitment,
+    entry::{CustomerLink, Entry, event_value},
+    event::{Actor, ActorKind, Event},
+    hash::Hash,
+    time::Timestamp,
+};
+use bastion_core::id::CustomerId;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+/// An entry as a change has it: what the log adds (place, links, time, salts) is not its business.
+#[derive(Clone, Debug)]
+pub struct NewEntry {
+    /// Who caused it.
+    pub actor: Actor,
+    /// Whose chain it belongs to, if it touches a customer.
+    pub customer: Option<CustomerId>,
+    /// What happened.
+    pub event: Event,
+    /// Personal data and free text by field: the entry commits to them, and they stand beside it.
+    pub secrets: Vec<(&'static str, String)>,
+}
+
+impl NewEntry {
+    /// An entry that touches no customer and commits to nothing.
+    pub fn new(actor: Actor, event: Event) -> Self {
+        Self { actor, customer: None, event, secrets: Vec::new() }
+    }
+    /// The same, in a customer's chain.
+    pub fn of_customer(mut self, customer: &CustomerId) -> Self {
+        self.customer = Some(customer.clone());
+        self
+    }
+    /// The same, with a commitment more.
+    pub fn with(mut self, field: &'static str, value: impl Into<String>) -> Self {
+        self.secrets.push((field, value.into()));
+        self
+    }
+}
+
+/// The transaction of a batch, as one change sees it.
+#[derive(Debug)]
+pub struct Batch {
+    tx: Tx,
+    gateway: Arc<str>,
+    clock: Timestamp,
+    before: Head,
+    head: Head,
+    pending: Vec<Pending>,
+    openings: Vec<Opened>,
+    customers: Customers,
+    mark: Mark,
+}
+
+/// A linked entry that is not written yet.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub seq: u64,
+    pub line: Vec<u8>,
+    pub leaf: Hash,
+}
+
+/// An opening that is not written yet.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub seq: u64,
+    pub field: &'static str,
+    pub salt: [u8; 32],
+    pub value: String,
+}
+
+/// The heads of the customers' chains that this batch has looked at. A customer without entries
+/// has no place in its chain yet.
+#[derive(Debug, Default)]
+pub(super) struct Customers {
+    heads: HashMap<String, CustomerHead>,
+    /// What to put back if the change is refused.
+    undo: Vec<(String, CustomerHead)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CustomerHead {
+    /// The last entry's place and leaf hash; none before the first.
+    pub last: Option<(u64, Hash)>,
+    /// Whether this batch has moved it.
+    pub moved: bool,
+}
+
+/// Where a change began.
+#[derive(Debug)]
+struct Mark {
+    head: Head,
+    pending: usize,
+    openings: usize,
+}
+
+impl Batch {
+    pub(super) fn new(tx: Tx, head: Head, gateway: Arc<str>) -> Self {
+        let mark = Mark { head: head.clone(), pending: 0, openings: 0 };
+        Self {
+            tx,
+            gateway,
+            clock: head.time(),
+            before: head.clone(),
+            head,
+            pending: Vec::new(),
+            openings: Vec::new(),
+            customers: Customers::default(),
+            mark,
+        }
+    }
+
+    /// What time it is: never before the last entry, and the same through one change.
+    pub fn now(&self) -> Timestamp {
+        self.clock
+    }
+
+    /// The name of this gateway.
+    pub fn gateway(&self) -> &str {
+        &self.gateway
+    }
+
+    /// The gateway itself as an actor.
+    pub fn gateway_actor(&self) -> Actor {
+        Actor { id: self.gateway.to_string(), kind: ActorKind::Gateway }
+    }
+
+    /// The place that the next entry will have.
+    pub fn next_seq(&self) -> u64 {
+        self.head.size()
+    }
+
+    /// The transaction: facts to read, rows to write.
+    pub fn tx(&mut self) -> &mut Tx {
+        &mut self.tx
+    }
+
+    /// Appends an entry; answers its place.
+    pub async fn append(&mut self, new: NewEntry) -> Result<u64, ChangeError> {
+        let seq = self.head.size();
+        let commit = self.commit(seq, new.secrets)?;
+        let customer = match &new.customer {
+            Some(id) => Some(self.link(id.as_str()).await?),
+            None => None,
+        };
+        let entry = Entry {
+            actor: new.actor,
+            commit,
+            customer,
+            event: event_value(&new.event).map_err(|e| no_entry(&e))?,
+            gateway: self.gateway.to_string(),
+            prev: self.head.leaf(),
+            seq,
+            time: self.clock,
+        };
+        let line = entry.to_line().map_err(|e| no_entry(&e))?;
+        let leaf = line.leaf_hash();
+        if let Some(link) = entry.customer {
+            self.customers.move_to(link.id, (link.seq, leaf));
+        }
+        self.head.push(leaf, self.clock);
+        self.pending.push(Pending { seq, line: line.into_bytes(), leaf });
+        Ok(seq)
+    }
+
+    /// Appends an entry for every customer: a change that touches everybody stands in each chain.
+    /// Where there is no customer yet, it stands in none, once.
+    pub async fn append_for_everybody(&mut self, new: NewEntry) -> Result<(), ChangeError> {
+        let rows = self.tx.rows("SELECT id FROM customers ORDER BY id", &[]).await?;
+        if rows.is_empty() {
+            self.append(new).await?;
+            return Ok(());
+        }
+        for row in rows {
+            let customer: CustomerId = row.parsed(0)?;
+            self.append(new.clone().of_customer(&customer)).await?;
+        }
+        Ok(())
+    }
+
+    /// Draws a salt for each field and keeps what opens the commitments.
+    fn commit(
+        &mut self,
+        seq: u64,
+        secrets: Vec<(&'static str, String)>,
+    ) -> Result<BTreeMap<String, Hash>, ChangeError> {
+        let mut commit = BTreeMap::new();
+        for (field, value) in secrets {
+            // PostgreSQL's text cannot hold a NUL; its picture can be seen, too.
+            let value = value.replace('\0', "\u{2400}");
+            let mut salt = [0; 32];
+            aws_lc_rs::rand::fill(&mut salt)
+                .map_err(|_| StoreError::failed("the system has no randomness"))?;
+            let digest = commitment(&salt, &value);
+            if commit.insert(field.to_owned(), digest).is_some() {
+                let fault = format!("an entry commits to `{field}` twice");
+                return Err(StoreError::failed(fault).into());
+            }
+            self.openings.push(Opened { seq, field, salt, value });
+        }
+        Ok(commit)
+    }
+
+    async fn link(&mut self, id: &str) -> Result<CustomerLink, StoreError> {
+        let last = match self.customers.heads.get(id) {
+            Some(head) => head.last,
+            None => self.load_customer(id).await?,
+        };
+        let (seq, prev) = last.map_or((0, Hash::ZERO), |(seq, leaf)| (seq + 1, leaf));
+        Ok(CustomerLink { id: id.to_owned(), prev, seq })
+    }
+
+    async fn load_customer(&mut self, id: &str) -> Result<Option<(u64, Hash)>, StoreError> {
+        let row = self
+            .tx
+            .row_opt("SELECT seq, leaf FROM customer_heads WHERE customer = $1", &args![id])
+            .await?;
+        let last = match row {
+            None => None,
+            Some(row) => {
+                let leaf = Hash::from_slice(&row.bytes(1)?)
+                    .map_err(|_| StoreError::Shape("a customer's leaf".into()))?;
+                Some((row.u64(0)?, leaf))
+            }
+        };
+        self.customers.heads.insert(id.to_owned(), CustomerHead { last, moved: false });
+        Ok(last)
+    }
+
+    // ---- for the writer -------------------------------------------------------------------------
+
+    /// A change begins: what follows can be taken back alone.
+    pub(super) fn begin_change(&mut self, clock: Timestamp) {
+        self.clock = clock.max(self.head.time());
+        self.tx.mark();
+        self.customers.undo.clear();
+        self.mark = Mark {
+            head: self.head.clone(),
+            pending: self.pending.len(),
+            openings: self.openings.len(),
+        };
+    }
+
+    /// The change stands.
+    pub(super) async fn keep_change(&mut self) -> Result<(), StoreError> {
+        self.tx.keep().await
+    }
+
+    /// The change is taken back, its entries with it.
+    pub(super) async fn undo_change(&mut self) -> Result<(), StoreError> {
+        self.head = self.mark.head.clone();
+        self.pending.truncate(self.mark.pending);
+        self.openings.truncate(self.mark.openings);
+        while let Some((id, head)) = self.customers.undo.pop() {
+            self.customers.heads.insert(id, head);
+        }
+        self.tx.undo().await
+    }
+
+    /// How many entries the current change has appended.
+    pub(super) fn appended(&self) -> usize {
+        self.pending.len() - self.mark.pending
+    }
+
+    /// Whether the current change has changed rows.
+    pub(super) fn wrote_rows(&self) -> bool {
+        self.tx.changed() > 0
+    }
+
+    pub(super) fn head(&self) -> &Head {
+        &self.head
+    }
+    pub(super) fn pending(&self) -> &[Pending] {
+        &self.pending
+    }
+
+    pub(super) fn into_parts(self) -> Parts {
+        let moved = self.customers.heads.into_iter().filter(|(_, head)| head.moved);
+        Parts {
+            tx: self.tx,
+            before: self.before,
+            head: self.head,
+            pending: self.pending,
+            openings: self.openings,
+            customers: moved.filter_map(|(id, head)| Some((id, head.last?))).collect(),
+        }
+    }
+}
+
+/// A batch taken apart for writing.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub tx: Tx,
+    pub before: Head,
+    pub head: Head,
+    pub pending: Vec<Pending>,
+    pub openings: Vec<Opened>,
+    pub customers: Vec<(String, (u64, Hash))>,
+}
+
+impl Customers {
+    fn move_to(&mut self, id: String, last: (u64, Hash)) {
+        let moved = CustomerHead { last: Some(last), moved: true };
+        if let Some(before) = self.heads.insert(id.clone(), moved) {
+            self.undo.push((id, before));
+        }
+    }
+}
+
+/// An event that no line can hold is the fault of whoever composed it, and theirs alone.
+fn no_entry(error: &audit_schema::entry::EntryError) -> ChangeError {
+    ChangeError::refused("entry_invalid", format!("this cannot be written to the log: {error}"))
+}

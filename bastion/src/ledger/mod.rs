@@ -1,0 +1,200 @@
+//! The log: nothing that the bastion does counts until it stands here.
+//!
+//! One change goes like this. Somebody calls [`Ledger::record`] with a closure. The single writer
+//! ([`sequencer`]) opens a transaction, takes the head of the log, and runs the closure in it: the
+//! closure reads facts, decides, writes rows and appends entries through [`Batch`]. The writer goes
+//! on with whatever else is queued, links all entries ([`batch`]), writes and flushes them in one
+//! commit ([`write`]), reads them back, hashes them again, and only then answers every caller.
+//!
+//! What an answer means:
+//!
+//! - [`Recorded`]: the entries and every row of the change are on the disk (PostgreSQL: flushed by
+//!   the server), and have been read back. There is no other way to make one.
+//! - [`LedgerError::Refused`]: the closure said no. Nothing of it was written.
+//! - [`LedgerError::Full`], [`LedgerError::Unavailable`], [`LedgerError::Failed`]: nothing of it
+//!   was written, and nothing will be.
+//! - [`LedgerError::Closed`]: the writer has ended; the process is about to.
+//!
+//! Facts that a closure reads cannot change before its entry is durable: whoever changes a fact
+//! does so in a closure too, and there is one head. A commit whose outcome is unknown ends the
+//! process with code 70 (see [`hooks`]): whatever was true is found at the next start, and nobody
+//! was told anything in between.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod head;
+pub mod hooks;
+mod job;
+pub mod open;
+pub mod reading;
+pub mod recorded;
+pub mod recover;
+pub mod sequencer;
+mod write;
+
+pub use batch::{Batch, NewEntry};
+pub use hooks::Hooks;
+pub use open::{OpenError, Opening};
+pub use recorded::{ChangeError, LedgerError, Recorded, Refusal};
+pub use recover::{OpenLease, RecordingFound};
+
+use crate::store::Db;
+use audit_schema::merkle::Frontier;
+use bastion_core::limits::{APPEND_WAIT_SECONDS_MAX, LEDGER_QUEUE_CHANGES_MAX};
+use checkpoint::LogKey;
+use futures_util::future::BoxFuture;
+use job::{Job, Turn};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{mpsc, watch};
+
+/// A handle to the log; cheap to clone. The writer ends when the last handle is gone.
+#[derive(Clone)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    db: Db,
+    origin: String,
+    gateway: String,
+    key: LogKey,
+    queue: mpsc::Sender<Job>,
+    /// The size of the log as this gateway last saw it; whoever follows waits for it to change.
+    size: watch::Receiver<u64>,
+    metrics: Arc<sequencer::Metrics>,
+}
+
+impl Ledger {
+    fn start(db: Db, opening: Opening, origin: String, head: head::Head) -> Self {
+        let (queue, jobs) = mpsc::channel(LEDGER_QUEUE_CHANGES_MAX);
+        let (size_seen, size) = watch::channel(head.size());
+        let metrics = Arc::new(sequencer::Metrics::default());
+        let key = LogKey::new(opening.log_key, origin.clone());
+        let writer = sequencer::Sequencer::new(sequencer::Parts {
+            db: db.clone(),
+            gateway: opening.gateway.clone(),
+            hooks: opening.hooks,
+            head,
+            size: size_seen,
+            metrics: Arc::clone(&metrics),
+        });
+        tokio::spawn(writer.run(jobs));
+        let shared = Shared { db, origin, gateway: opening.gateway, key, queue, size, metrics };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Runs a change under the head of the log and answers when it is durable.
+    ///
+    /// `label` names the change in messages and metrics. The closure must do nothing but work on
+    /// its [`Batch`]: everybody else waits for it. It may be dropped unrun. If the future of this
+    /// call is dropped while the change waits, the change is not made; once it runs, it is made or
+    /// refused whether or not anybody still listens, so spawn what must not be cut short.
+    pub async fn record<T, F>(
+        &self,
+        label: &'static str,
+        change: F,
+    ) -> Result<Recorded<T>, LedgerError>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Batch) -> BoxFuture<'a, Result<T, ChangeError>> + Send + 'static,
+    {
+        let (job, mut answer, turn) = Job::new(label, change);
+        let deadline = tokio::time::sleep(Duration::from_secs(APPEND_WAIT_SECONDS_MAX));
+        tokio::pin!(deadline);
+        let place = tokio::select! {
+            place = self.shared.queue.reserve() => place.map_err(|_| LedgerError::Closed)?,
+            () = &mut deadline => return Err(too_long(label)),
+        };
+        place.send(job);
+        // Withdraws the change if this future is dropped here before the change's turn.
+        let waiting = WithdrawOnDrop(turn);
+        let outcome = tokio::select! {
+            outcome = &mut answer => outcome,
+            () = &mut deadline => {
+                if waiting.0.withdraw() {
+                    return Err(too_long(label));
+                }
+                // It runs already. The writer bounds every step of a batch, and ends the process
+                // when it cannot tell the outcome, so an answer comes.
+                answer.await
+            }
+        };
+        outcome.map_err(|_| LedgerError::Closed)?
+    }
+
+    /// Appends entries that need no facts and no rows.
+    pub async fn append(
+        &self,
+        label: &'static str,
+        entries: Vec<NewEntry>,
+    ) -> Result<Recorded<()>, LedgerError> {
+        self.record(label, move |batch| {
+            Box::pin(async move {
+                for entry in entries {
+                    batch.append(entry).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The database, for reading.
+    pub fn db(&self) -> &Db {
+        &self.shared.db
+    }
+
+    /// The log's name: the first line of its checkpoints.
+    pub fn origin(&self) -> &str {
+        &self.shared.origin
+    }
+
+    /// The name of this gateway, as entries have it.
+    pub fn gateway(&self) -> &str {
+        &self.shared.gateway
+    }
+
+    /// The size of the log as this gateway last saw it, and a way to wait for it to change.
+    pub fn size(&self) -> watch::Receiver<u64> {
+        self.shared.size.clone()
+    }
+
+    /// Numbers for the metrics page.
+    pub fn metrics(&self) -> &sequencer::Metrics {
+        &self.shared.metrics
+    }
+
+    /// The signed head of the log: a C2SP signed note over its size and RFC 6962 root.
+    pub async fn checkpoint(&self) -> Result<String, LedgerError> {
+        let head = head::Head::read(self.db()).await?;
+        self.shared.key.checkpoint(head.frontier())
+    }
+
+    /// The key that verifies [`Self::checkpoint`], as `name+hash+base64`.
+    pub fn vkey(&self) -> String {
+        self.shared.key.vkey()
+    }
+}
+
+fn too_long(label: &str) -> LedgerError {
+    LedgerError::Unavailable(format!(
+        "{label} waited {APPEND_WAIT_SECONDS_MAX} s for the log and was not recorded: \
+         run `bastion doctor`"
+    ))
+}
+
+struct WithdrawOnDrop(Turn);
+
+impl Drop for WithdrawOnDrop {
+    fn drop(&mut self) {
+        self.0.withdraw();
+    }
+}
+
+/// The right edge of an empty log.
+fn empty() -> Frontier {
+    Frontier::new()
+}
+
+#[cfg(test)]
+mod tests;

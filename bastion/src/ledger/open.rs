@@ -1,0 +1,230 @@
+//! Making a log, and opening one: not without looking at what is there.
+//!
+//! A start checks the end of the log against its head: the links of the last entries, their
+//! customers' links, the right edge of the tree. It refuses a log that does not hold and says
+//! which entry and why; there is no repair, because there is nothing that could be repaired
+//! without losing the proof. `bastion audit verify` looks at all of it.
+
+use super::{
+    Batch, Hooks, Ledger, LedgerError, NewEntry,
+    checkpoint::vkey,
+    head::Head,
+    reading::{Lines, ReadError, Verified},
+    write::{self, Failure},
+};
+use crate::{
+    args,
+    store::{Db, StoreError, Tx},
+};
+use audit_schema::{
+    chain::Link,
+    event::{Actor, ActorKind, Event},
+    hash::Hash,
+    merkle::Frontier,
+};
+use bastion_core::limits::TAIL_ENTRIES_CHECKED;
+use ed25519_dalek::SigningKey;
+use std::{collections::HashMap, sync::Arc};
+
+/// What a gateway brings to its log.
+#[derive(Debug)]
+pub struct Opening {
+    /// The name of this gateway: no two that run may share it.
+    pub gateway: String,
+    /// The key that signs the log.
+    pub log_key: SigningKey,
+    /// The clock, and what tests put in its place.
+    pub hooks: Hooks,
+}
+
+impl Opening {
+    /// With the system's clock.
+    pub fn new(gateway: impl Into<String>, log_key: SigningKey) -> Self {
+        Self { gateway: gateway.into(), log_key, hooks: Hooks::default() }
+    }
+}
+
+/// Why a log cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The database cannot be used.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The chain does not hold.
+    #[error(
+        "the log is broken at entry {seq}: {fault}. Not started: keep the store as it is, look at \
+         it with `bastion audit verify`, and restore it from a backup only after that"
+    )]
+    Broken {
+        /// The first entry that does not hold.
+        seq: u64,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// There is a log already, or the key is of another.
+    #[error("{0}")]
+    Mismatch(String),
+}
+
+impl From<ReadError> for OpenError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Store(error) => Self::Store(error),
+            ReadError::Broken { seq, fault } => Self::Broken { seq, fault },
+        }
+    }
+}
+
+impl Ledger {
+    /// Makes the log of a new deployment: entry 0 says its name, its key and its format.
+    pub async fn create(db: Db, origin: &str, opening: Opening) -> Result<Self, OpenError> {
+        let gateway: Arc<str> = Arc::from(opening.gateway.as_str());
+        let mut tx = Tx::begin_write(db.writer().await?).await?;
+        if Head::read_in(&mut tx).await?.is_some() {
+            return Err(OpenError::Mismatch("the store has a log already".into()));
+        }
+        let empty = Head::empty();
+        tx.run(
+            "INSERT INTO head (id, size, leaf, frontier, time) VALUES (1, 0, $1, $2, 0)",
+            &args![empty.leaf().as_bytes().as_slice(), empty.frontier().encode()],
+        )
+        .await?;
+        let mut batch = Batch::new(tx, empty, gateway);
+        batch.begin_change((opening.hooks.clock)());
+        let actor = Actor { id: opening.gateway.clone(), kind: ActorKind::Gateway };
+        let log_key = vkey(&opening.log_key, origin);
+        let event = Event::Genesis {
+            format: 1,
+            log_key: log_key.map_err(|bad| OpenError::Mismatch(format!("{origin}: {bad}")))?,
+            origin: origin.to_owned(),
+        };
+        let appended = batch.append(NewEntry::new(actor, event)).await;
+        appended.map_err(|error| OpenError::Mismatch(error.to_string()))?;
+        let written = write::write(batch.into_parts(), &opening.hooks).await;
+        written.map(drop).map_err(|failure| match failure {
+            Failure::NotWritten(error) => OpenError::Store(error),
+            Failure::Unknown(what) => OpenError::Store(StoreError::failed(what)),
+        })?;
+        Self::open(db, opening).await
+    }
+
+    /// Opens the log, after checking its end.
+    pub async fn open(db: Db, opening: Opening) -> Result<Self, OpenError> {
+        let origin = genesis(&db, &opening.log_key).await?;
+        let head = verify_tail(&db).await?;
+        Ok(Self::start(db, opening, origin, head))
+    }
+
+    /// Checks the whole log against its head. Answers how many entries there are.
+    pub async fn verify(&self) -> Result<u64, OpenError> {
+        verify_from(self.db(), 0).await.map(|head| head.size())
+    }
+}
+
+/// Entry 0, which must be of this key. Answers the log's name.
+async fn genesis(db: &Db, key: &SigningKey) -> Result<String, OpenError> {
+    let first = super::reading::lines(db, 0, 1).await?.next().await?;
+    let entry = first.ok_or_else(|| OpenError::Mismatch("the log is empty".into()))?.entry;
+    match entry.event() {
+        Some(Event::Genesis { log_key, origin, .. })
+            if Ok(&log_key) == vkey(key, &origin).as_ref() =>
+        {
+            Ok(origin)
+        }
+        Some(Event::Genesis { origin, .. }) => Err(OpenError::Mismatch(format!(
+            "the log {origin} belongs to another key than the one configured"
+        ))),
+        _ => Err(OpenError::Broken { seq: 0, fault: "it is not a genesis".into() }),
+    }
+}
+
+/// Checks the end of the log: the entries since the last multiple of [`TAIL_ENTRIES_CHECKED`], and
+/// as many before.
+pub async fn verify_tail(db: &Db) -> Result<Head, OpenError> {
+    let size = Head::read(db).await?.size();
+    let edge = size - size % TAIL_ENTRIES_CHECKED;
+    verify_from(db, edge.saturating_sub(TAIL_ENTRIES_CHECKED)).await
+}
+
+/// Checks the log from an entry on against its head.
+async fn verify_from(db: &Db, start: u64) -> Result<Head, OpenError> {
+    // The head first: what is appended meanwhile is not looked at.
+    let head = Head::read(db).await?;
+    check_nothing_beyond(db, head.size()).await?;
+    let heads = customer_heads(db).await?;
+    let mut frontier = edge_at(&head, start);
+    let mut lines = Lines::new(db.clone(), start..head.size());
+    let mut last: Option<Verified> = None;
+    while let Some(found) = lines.next().await? {
+        if found.entry.seq >= frontier.size() {
+            frontier.push(found.leaf);
+        }
+        last = Some(found);
+    }
+    let broken = |fault: &str| OpenError::Broken {
+        seq: head.size().saturating_sub(1),
+        fault: fault.to_owned(),
+    };
+    let last = last.ok_or_else(|| broken("the log is empty"))?;
+    if last.leaf != head.leaf() || last.entry.time != head.time() {
+        return Err(broken("it is not the one that the head names"));
+    }
+    if frontier != *head.frontier() {
+        return Err(broken("the tree over the entries is not the one of the head"));
+    }
+    let met = lines.chain().map(|chain| chain.customers().clone()).unwrap_or_default();
+    for (customer, found) in &met {
+        // A customer's head may have moved on since the log's head was read, never back.
+        let stored = heads.get(customer);
+        if stored != Some(found) && stored.is_none_or(|stored| stored.seq <= found.seq) {
+            let fault = format!("the head of customer {customer} is not its last entry");
+            return Err(broken(&fault));
+        }
+    }
+    Ok(head)
+}
+
+/// The right edge of the tree at an entry before the end, as far as the head's own right edge
+/// tells: at the last multiple of [`TAIL_ENTRIES_CHECKED`], or at 0 where all is read.
+fn edge_at(head: &Head, start: u64) -> Frontier {
+    if start == 0 {
+        return Frontier::new();
+    }
+    let size = head.size() - head.size() % TAIL_ENTRIES_CHECKED;
+    let roots = size.count_ones() as usize;
+    let mut bytes = size.to_be_bytes().to_vec();
+    bytes.extend(head.frontier().encode().into_iter().skip(8).take(32 * roots));
+    // The largest subtrees come first, so the first ones are the edge of a smaller tree; were they
+    // not, the comparison at the end would say so.
+    Frontier::decode(&bytes).unwrap_or_default()
+}
+
+async fn check_nothing_beyond(db: &Db, size: u64) -> Result<(), OpenError> {
+    let beyond = db
+        .row_opt("SELECT seq FROM entries WHERE seq >= $1 ORDER BY seq LIMIT 1", &args![size])
+        .await?;
+    // The head may have moved between the two looks; what is then there is read by a later one.
+    if beyond.is_some() && Head::read(db).await?.size() == size {
+        return Err(OpenError::Broken { seq: size, fault: "it is beyond the head".into() });
+    }
+    Ok(())
+}
+
+async fn customer_heads(db: &Db) -> Result<HashMap<String, Link>, OpenError> {
+    let rows = db.rows("SELECT customer, seq, leaf FROM customer_heads", &[]).await?;
+    let heads = rows.iter().map(|row| {
+        let leaf = Hash::from_slice(&row.bytes(2)?)
+            .map_err(|_| StoreError::Shape("a customer's leaf".into()))?;
+        Ok((row.text(0)?, Link { seq: row.u64(1)?, leaf }))
+    });
+    heads.collect()
+}
+
+impl From<OpenError> for LedgerError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Store(error) => error.into(),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The single writer: takes what is queued, runs it under the head of the log, commits, answers.
+//!
+//! There is no timer. An idle log answers after one flush; under load, what is queued while one
+//! batch is flushed is the next one, so batches grow by themselves. On PostgreSQL the head is
+//! locked first and the queue is drained after, so that a gateway that waited for its turn takes
+//! along everything that came in meanwhile.
+
+use super::{
+    Batch, ChangeError, LedgerError,
+    head::Head,
+    hooks::{Hooks, Step},
+    job::Job,
+    recorded::Stamp,
+    write::{self, Failure, bounded, step},
+};
+use crate::store::{Db, StoreError, Tx, tx::Conn};
+use audit_schema::time::Timestamp;
+use bastion_core::limits::{
+    BATCH_ENTRIES_MAX, BATCH_MILLIS_MAX, CHANGE_SECONDS_MAX, CLOCK_SKEW_MICROS_MAX,
+    POSTGRES_STATEMENT_SECONDS_MAX, SQLITE_WAL_ALARM_BYTES, SQLITE_WAL_CHECKPOINT_BYTES,
+};
+use futures_util::FutureExt as _;
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, watch};
+
+/// What a writer is made of.
+pub(super) struct Parts {
+    pub db: Db,
+    pub gateway: String,
+    pub hooks: Hooks,
+    pub head: Head,
+    pub size: watch::Sender<u64>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// What the writer did, for the metrics page. Counters only grow.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Batches that are durable.
+    pub batches: AtomicU64,
+    /// Entries that are durable, of this gateway.
+    pub entries: AtomicU64,
+    /// Microseconds that durable changes took from call to answer, summed.
+    pub wait_micros: AtomicU64,
+    /// Changes that are durable.
+    pub changes: AtomicU64,
+    /// Changes that said no.
+    pub refused: AtomicU64,
+    /// Changes that failed.
+    pub failed: AtomicU64,
+    /// Entries of the last batch.
+    pub last_batch: AtomicU64,
+    /// Microseconds of the last batch, from its lock to its answers.
+    pub last_batch_micros: AtomicU64,
+    /// Bytes of SQLite's write-ahead log.
+    pub wal_bytes: AtomicU64,
+}
+
+/// The task that writes.
+pub(super) struct Sequencer {
+    parts: Parts,
+    gateway: Arc<str>,
+    /// The connection between two batches.
+    conn: Option<Conn>,
+    /// The size of the log that was last seen: it must never shrink.
+    seen: u64,
+}
+
+/// The writer is to end.
+struct Ended;
+
+/// A change that ran, with the place of its last entry.
+type Ran = (Job, Stamp);
+
+impl Sequencer {
+    pub(super) fn new(parts: Parts) -> Self {
+        let gateway = Arc::from(parts.gateway.as_str());
+        let seen = parts.head.size();
+        Self { parts, gateway, conn: None, seen }
+    }
+
+    /// Until the last handle is gone, or the outcome of a batch is unknown.
+    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(first) = jobs.recv().await {
+            if let Err(Ended) = self.batch(first, &mut jobs).await {
+                break;
+            }
+            self.checkpoint().await;
+        }
+        // What is still queued is dropped, and its callers hear that the log is closed.
+    }
+
+    /// One batch, beginning with one change.
+    async fn batch(&mut self, first: Job, jobs: &mut mpsc::Receiver<Job>) -> Result<(), Ended> {
+        let began = Instant::now();
+        let mut batch = match self.begin().await {
+            Ok(batch) => batch,
+            Err(Failure::NotWritten(error)) => return self.refuse_all(first, jobs, &error),
+            Err(Failure::Unknown(what)) => return Err(self.unknown(&what)),
+        };
+        let mut ran = Vec::new();
+        let mut next = Some(first);
+        while let Some(job) = next {
+            self.change(job, &mut batch, &mut ran).await?;
+            let room = batch.pending().len() < BATCH_ENTRIES_MAX
+                && ran.len() < BATCH_ENTRIES_MAX
+                && began.elapsed() < Duration::from_millis(BATCH_MILLIS_MAX);
+            next = if room { jobs.try_recv().ok() } else { None };
+        }
+        let size = batch.head().size();
+        let entries = batch.pending().len();
+        match self.finish(batch).await {
+            Ok(()) => {
+                self.seen = size;
+                self.answer(ran, entries, began);
+                self.parts.size.send_replace(size);
+                Ok(())
+            }
+            Err(Failure::NotWritten(error)) => {
+                let error = LedgerError::from(error);
+                ran.into_iter().for_each(|(job, _)| self.fail(job, error.clone()));
+                Ok(())
+            }
+            Err(Failure::Unknown(what)) => Err(self.unknown(&what)),
+        }
+    }
+
+    /// Begins the transaction and takes the head.
+    async fn begin(&mut self) -> Result<Batch, Failure> {
+        if let Db::Sqlite(store) = &self.parts.db {
+            store.check_file().map_err(|error| Failure::Unknown(error.to_string()))?;
+        }
+        let conn = self.conn.take();
+        let db = self.parts.db.clone();
+        let lock = async move {
+            let conn = match conn {
+                Some(conn) => conn,
+                None => db.writer().await?,
+            };
+            let mut tx = Tx::begin_write(conn).await?;
+            let (head, clock) = Head::lock(&mut tx).await?;
+            Ok((tx, head, clock))
+        };
+        let lock = step(&self.parts.hooks, Step::Lock, lock);
+        let (tx, head, clock) =
+            bounded(POSTGRES_STATEMENT_SECONDS_MAX, lock).await.map_err(Failure::NotWritten)?;
+        if head.size() < self.seen {
+            return Err(Failure::Unknown(format!(
+                "the log has {} entries where it had {}: the store was put back to an older state",
+                head.size(),
+                self.seen
+            )));
+        }
+        self.check_clock(&head, clock).map_err(Failure::NotWritten)?;
+        Ok(Batch::new(tx, head, Arc::clone(&self.gateway)))
+    }
+
+    /// A clock that is behind the head, or off the database's, would give entries and
+    /// certificates a time that is not.
+    fn check_clock(&self, head: &Head, database: Option<Timestamp>) -> Result<(), StoreError> {
+        let now = (self.parts.hooks.clock)();
+        let behind = head.time().micros() - now.micros();
+        let off = database.map_or(0, |database| (database.micros() - now.micros()).abs());
+        if behind > CLOCK_SKEW_MICROS_MAX {
+            return Err(StoreError::Unavailable(format!(
+                "this machine's clock is {} ms behind the last entry: set the clock",
+                behind / 1000
+            )));
+        }
+        if off > CLOCK_SKEW_MICROS_MAX {
+            return Err(StoreError::Unavailable(format!(
+                "this machine's clock is {} ms off the database's: set the clock",
+                off / 1000
+            )));
+        }
+        Ok(())
+    }
+
+    /// Runs one change. A refusal is answered when its rows are taken back; what stands waits for
+    /// the commit.
+    async fn change(
+        &self,
+        mut job: Job,
+        batch: &mut Batch,
+        ran: &mut Vec<Ran>,
+    ) -> Result<(), Ended> {
+        if !job.take() {
+            return Ok(());
+        }
+        batch.begin_change((self.parts.hooks.clock)());
+        let work = AssertUnwindSafe(job.run(batch)).catch_unwind();
+        let outcome = tokio::time::timeout(Duration::from_secs(CHANGE_SECONDS_MAX), work).await;
+        let error = match outcome {
+            Ok(Ok(Ok(()))) => match self.keep(batch).await {
+                Ok(stamp) => {
+                    ran.push((job, stamp));
+                    return Ok(());
+                }
+                Err(error) => ChangeError::Store(error),
+            },
+            Ok(Ok(Err(error))) => error,
+            Ok(Err(_)) => StoreError::failed(format!("{} panicked", job.label)).into(),
+            Err(_) => {
+                let why = format!("{} took more than {CHANGE_SECONDS_MAX} s", job.label);
+                StoreError::Unavailable(why).into()
+            }
+        };
+        if let Err(fault) = batch.undo_change().await {
+            // The transaction is gone; the rest of the batch fails at its next statement.
+            tracing::warn!(%fault, change = job.label, "a change could not be taken back alone");
+        }
+        match &error {
+            ChangeError::Refused(_) => self.parts.metrics.refused.fetch_add(1, Ordering::Relaxed),
+            ChangeError::Store(_) => self.parts.metrics.failed.fetch_add(1, Ordering::Relaxed),
+        };
+        job.failed(error.into());
+        Ok(())
+    }
+
+    /// A change that stands. One that wrote rows and recorded nothing is a mistake of ours.
+    async fn keep(&self, batch: &mut Batch) -> Result<Stamp, StoreError> {
+        if batch.appended() == 0 && batch.wrote_rows() {
+            return Err(StoreError::failed("a change wrote rows and appended no entry"));
+        }
+        batch.keep_change().await?;
+        let head = batch.head();
+        let seq = head.size().checked_sub(1);
+        let seq = seq.ok_or_else(|| StoreError::failed("the log has no entry"))?;
+        Ok(Stamp { seq, time: head.time() })
+    }
+
+    /// Writes what the changes appended. A batch that appended nothing has nothing to write.
+    async fn finish(&mut self, batch: Batch) -> Result<(), Failure> {
+        let parts = batch.into_parts();
+        if parts.pending.is_empty() {
+            self.conn = Some(parts.tx.rollback().await.map_err(Failure::NotWritten)?);
+            return Ok(());
+        }
+        let before = parts.before.clone();
+        match write::write(parts, &self.parts.hooks).await {
+            Ok(conn) => {
+                self.conn = Some(conn);
+                Ok(())
+            }
+            Err(Failure::NotWritten(StoreError::Full)) => self.surely_full(&before).await,
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// SQLite rolls back when the disk is full. Looked at again on a fresh connection, because
+    /// "not recorded" must be true.
+    async fn surely_full(&self, before: &Head) -> Result<(), Failure> {
+        match Head::read(&self.parts.db).await {
+            Ok(found) if found.size() == before.size() || self.parts.db.is_postgres() => {
+                Err(Failure::NotWritten(StoreError::Full))
+            }
+            Ok(_) => Err(Failure::Unknown("a full disk, yet the batch is there".into())),
+            Err(error) => Err(Failure::Unknown(format!("a full disk, then: {error}"))),
+        }
+    }
+
+    fn answer(&self, ran: Vec<Ran>, entries: usize, began: Instant) {
+        let metrics = &self.parts.metrics;
+        let micros = |since: Instant| u64::try_from(since.elapsed().as_micros()).unwrap_or(0);
+        for (job, stamp) in ran {
+            metrics.changes.fetch_add(1, Ordering::Relaxed);
+            metrics.wait_micros.fetch_add(micros(job.queued_at), Ordering::Relaxed);
+            job.recorded(stamp);
+        }
+        metrics.batches.fetch_add(1, Ordering::Relaxed);
+        metrics.entries.fetch_add(entries as u64, Ordering::Relaxed);
+        metrics.last_batch.store(entries as u64, Ordering::Relaxed);
+        metrics.last_batch_micros.store(micros(began), Ordering::Relaxed);
+    }
+
+    /// The head cannot be had: everybody who waits hears so, rather than each after a timeout of
+    /// its own.
+    fn refuse_all(
+        &self,
+        first: Job,
+        jobs: &mut mpsc::Receiver<Job>,
+        error: &StoreError,
+    ) -> Result<(), Ended> {
+        tracing::error!(%error, "the log is not available; run `bastion doctor`");
+        let error = LedgerError::from(error.clone());
+        let mut next = Some(first);
+        while let Some(job) = next {
+            if job.take() {
+                self.fail(job, error.clone());
+            }
+            next = jobs.try_recv().ok();
+        }
+        Ok(())
+    }
+
+    fn fail(&self, job: Job, error: LedgerError) {
+        self.parts.metrics.failed.fetch_add(1, Ordering::Relaxed);
+        job.failed(error);
+    }
+
+    fn unknown(&self, what: &str) -> Ended {
+        (self.parts.hooks.fatal)(what);
+        Ended
+    }
+
+    /// Between batches, so that no commit pays for it. A long reader only lets the file grow.
+    async fn checkpoint(&self) {
+        let Db::Sqlite(store) = &self.parts.db else {
+            return;
+        };
+        let mut bytes = store.wal_bytes();
+        if bytes >= SQLITE_WAL_CHECKPOINT_BYTES {
+            bytes = match store.checkpoint().await {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    tracing::warn!(%error, "the write-ahead log was not checkpointed");
+                    bytes
+                }
+            };
+        }
+        if bytes >= SQLITE_WAL_ALARM_BYTES {
+            tracing::error!(bytes, "the write-ahead log grows: a reader is stuck");
+        }
+        self.parts.metrics.wal_bytes.store(bytes, Ordering::Relaxed);
+    }
+}

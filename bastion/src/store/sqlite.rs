@@ -1,0 +1,233 @@
+//! SQLite, made to keep its word.
+//!
+//! Write-ahead log with a flush for every commit (`synchronous=FULL`; NORMAL would lose answered
+//! commits when the power goes). Every setting is read back on every connection, because a pragma
+//! that SQLite does not like is ignored in silence. One connection writes, the others only read.
+//! A lock file of our own keeps a second gateway out: SQLite's own exclusive mode would lock out
+//! our readers too.
+
+use super::{Options, StoreError};
+use bastion_core::limits::{
+    SQLITE_BUSY_SECONDS_MAX, SQLITE_READERS_MAX, SQLITE_WAL_KEPT_BYTES, STORE_WAIT_SECONDS_MAX,
+};
+use nix::fcntl::{Flock, FlockArg};
+use sqlx::{
+    Row as _, SqlitePool,
+    sqlite::{
+        SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions,
+        SqliteSynchronous,
+    },
+};
+use std::{
+    fs::{File, OpenOptions},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// An open SQLite file.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    readers: SqlitePool,
+    writer: SqlitePool,
+    file: Arc<FileIdentity>,
+    /// Held as long as any clone lives; released by the kernel when the process dies.
+    _lock: Option<Arc<Flock<File>>>,
+}
+
+/// Which file was opened: what is on disk under the same path must stay that file.
+#[derive(Debug)]
+struct FileIdentity {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SqliteStore {
+    /// Opens a file; with `create`, makes it, readable by its owner alone.
+    pub(super) async fn open(path: &Path, options: &Options) -> Result<Self, StoreError> {
+        if path.as_os_str().is_empty() {
+            let hint = "no file named: write sqlite:/path/to/bastion.db";
+            return Err(StoreError::Unfit(hint.into()));
+        }
+        let lock = match options.read_only {
+            true => None,
+            false => Some(Arc::new(lock_beside(path)?)),
+        };
+        if options.create {
+            make(path)?;
+        }
+        let file = Arc::new(FileIdentity::of(path)?);
+        let store = Self {
+            writer: pool(path, options, Use::Writer).await?,
+            readers: pool(path, options, Use::Reader).await?,
+            file,
+            _lock: lock,
+        };
+        Ok(store)
+    }
+
+    /// Connections that refuse to write.
+    pub(super) fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// The one connection that writes.
+    pub(super) fn writer(&self) -> &SqlitePool {
+        &self.writer
+    }
+
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Whether the path still leads to the file that was opened. One that was deleted or replaced
+    /// under us would take commits that nobody can ever read.
+    pub(crate) fn check_file(&self) -> Result<(), StoreError> {
+        let found = FileIdentity::of(&self.file.path)?;
+        if (found.device, found.inode) != (self.file.device, self.file.inode) {
+            let path = self.file.path.display();
+            return Err(StoreError::Unfit(format!("{path} was replaced while it was open")));
+        }
+        Ok(())
+    }
+
+    /// Moves what the write-ahead log holds into the database, as far as no reader is in the way;
+    /// never waits. Answers how many bytes the log still has.
+    pub(crate) async fn checkpoint(&self) -> Result<u64, StoreError> {
+        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_all(&self.readers).await?;
+        Ok(self.wal_bytes())
+    }
+
+    /// The size of the write-ahead log on disk.
+    pub(crate) fn wal_bytes(&self) -> u64 {
+        let mut path = self.file.path.clone().into_os_string();
+        path.push("-wal");
+        std::fs::metadata(path).map_or(0, |found| found.len())
+    }
+}
+
+impl FileIdentity {
+    fn of(path: &Path) -> Result<Self, StoreError> {
+        let shown = path.display();
+        let found = std::fs::metadata(path)
+            .map_err(|error| StoreError::Unfit(format!("{shown}: {error}")))?;
+        if found.nlink() == 0 || !found.is_file() {
+            return Err(StoreError::Unfit(format!("{shown} is not a file, or was deleted")));
+        }
+        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+    }
+}
+
+fn owned_by_us(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| StoreError::Unfit(format!("{}: {error}", path.display())))
+}
+
+/// An empty file is an empty database, so making it ourselves settles its mode.
+fn make(path: &Path) -> Result<(), StoreError> {
+    owned_by_us(path).map(drop)
+}
+
+fn lock_beside(path: &Path) -> Result<Flock<File>, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = owned_by_us(Path::new(&name))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+        let path = path.display();
+        StoreError::Unfit(format!(
+            "{path} is in use by another process: a running gateway answers commands itself"
+        ))
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Writer,
+    Reader,
+}
+
+async fn pool(path: &Path, options: &Options, purpose: Use) -> Result<SqlitePool, StoreError> {
+    let synchronous = match options.durable {
+        true => SqliteSynchronous::Full,
+        false => SqliteSynchronous::Normal,
+    };
+    let query_only = options.read_only || purpose == Use::Reader;
+    let connect = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .read_only(options.read_only)
+        .busy_timeout(Duration::from_secs(SQLITE_BUSY_SECONDS_MAX))
+        .synchronous(synchronous)
+        .foreign_keys(true)
+        .pragma("trusted_schema", "OFF")
+        .pragma("cell_size_check", "ON")
+        .pragma("mmap_size", "0")
+        .pragma("secure_delete", "ON")
+        .pragma("journal_size_limit", SQLITE_WAL_KEPT_BYTES.to_string())
+        // The ledger checkpoints between batches, off the path of a commit.
+        .pragma("wal_autocheckpoint", if options.durable { "0" } else { "1000" })
+        .pragma("query_only", if query_only { "ON" } else { "OFF" });
+    let connect = match options.read_only {
+        true => connect,
+        false => connect.journal_mode(SqliteJournalMode::Wal),
+    };
+    let expected = expected(options, query_only);
+    let connections = match purpose {
+        Use::Writer => 1,
+        Use::Reader => SQLITE_READERS_MAX,
+    };
+    let pool = SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(STORE_WAIT_SECONDS_MAX))
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .after_connect(move |conn, _| Box::pin(read_back(conn, expected)))
+        .connect_with(connect)
+        .await?;
+    Ok(pool)
+}
+
+type Settings = [(&'static str, &'static str); 8];
+
+fn expected(options: &Options, query_only: bool) -> Settings {
+    [
+        ("PRAGMA journal_mode", "wal"),
+        ("PRAGMA synchronous", if options.durable { "2" } else { "1" }),
+        ("PRAGMA foreign_keys", "1"),
+        ("PRAGMA trusted_schema", "0"),
+        ("PRAGMA cell_size_check", "1"),
+        ("PRAGMA mmap_size", "0"),
+        ("PRAGMA secure_delete", "1"),
+        ("PRAGMA query_only", if query_only { "1" } else { "0" }),
+    ]
+}
+
+async fn read_back(conn: &mut SqliteConnection, expected: Settings) -> Result<(), sqlx::Error> {
+    for (pragma, wanted) in expected {
+        let row = sqlx::query(pragma).fetch_optional(&mut *conn).await?;
+        // A pragma without an answer is one that this SQLite was built without: for mmap_size
+        // that means 0, for the others that they are not in force.
+        let found = match row {
+            Some(row) => match row.try_get::<i64, _>(0) {
+                Ok(number) => number.to_string(),
+                Err(_) => row.try_get::<String, _>(0)?,
+            },
+            None if pragma == "PRAGMA mmap_size" => "0".to_owned(),
+            None => "nothing".to_owned(),
+        };
+        if found != wanted {
+            let fault = format!("SQLite answers {found} to `{pragma}`; it must be {wanted}");
+            return Err(sqlx::Error::Configuration(fault.into()));
+        }
+    }
+    Ok(())
+}
