@@ -26,17 +26,11 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 fn check(text: &str, kind: &'static str, dotted: bool) -> Result<(), BadId> {
     let good =
         |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || dotted && b == b'.';
-    let first = text
-        .bytes()
-        .next()
-        .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let first = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     if first && text.len() <= ID_BYTES_MAX && text.bytes().all(good) && !text.contains("..") {
         Ok(())
     } else {
-        Err(BadId {
-            kind,
-            dot: if dotted { " and '.'" } else { "" },
-        })
+        Err(BadId { kind, dot: if dotted { " and '.'" } else { "" } })
     }
 }
 

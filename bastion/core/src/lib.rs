@@ -1,14 +1,30 @@
 //! The decisions, pure: no clock, no disk, no socket, no randomness.
 //!
-//! In the order in which one channel meets them: who asks ([`operator`]), for what ([`request`]),
-//! where ([`vm`]), with which training ([`training`]) and whose consent ([`consent`]), under which
-//! policy ([`policy`]); [`authorize`] makes a grant or a denial of it.
+//! In the order in which one channel meets them: who asks ([`operator`], [`operator_cert`]), for
+//! what ([`request`], [`channel`]), where ([`vm`]), with which training ([`training`]) and whose
+//! consent ([`consent`]), under which policy ([`policy`]); [`authorize`] makes a grant or a denial
+//! of it, [`cert`] the certificate of a grant, [`hostcert`] checks the VM that it goes to,
+//! [`lease`] says why a channel ends, [`cast`] what is recorded of it, and [`report`] what all of
+//! it was.
 
 pub mod cast;
 pub mod escape;
+pub mod algorithm;
+pub mod authorize;
+pub mod cert;
+pub mod channel;
+mod code;
+pub mod consent;
+pub mod hostcert;
 pub mod id;
+pub mod lease;
 pub mod limits;
 pub mod operator;
+pub mod operator_cert;
+pub mod policy;
 pub mod request;
+pub mod sshsig;
+pub mod statement;
+pub mod text;
 pub mod training;
 pub mod vm;

@@ -254,3 +254,35 @@ pub const POSTGRES_STATEMENT_SECONDS_MAX: u64 = 10;
 /// How long a gateway may hold a transaction without a word, in seconds: one that froze must not
 /// keep the head of the log from the others.
 pub const POSTGRES_IDLE_TRANSACTION_SECONDS_MAX: u64 = 6;
+/// The most sessions that one consent may allow: more is a standing right, not a ticket.
+pub const CONSENT_SESSIONS_MAX: u32 = 100;
+
+/// The most VM instances in one consent: what a person can read before they sign.
+pub const CONSENT_INSTANCES_MAX: usize = 64;
+
+/// The most operators named in one consent: what a person can read before they sign.
+pub const CONSENT_OPERATORS_MAX: usize = 32;
+
+/// The most distinct signatures that a customer may ask for.
+pub const CONSENT_SIGNATURES_MAX: u64 = 16;
+
+/// A statement in bytes: all lists at their longest fit.
+pub const STATEMENT_BYTES_MAX: usize = 64 * 1024;
+
+/// An armored SSH signature in bytes: RSA of 16,384 bits with its key fits twice.
+pub const SIGNATURE_BYTES_MAX: usize = 16 * 1024;
+
+/// The smallest RSA modulus that may sign anything here, in bits.
+pub const RSA_BITS_MIN: u32 = 3072;
+
+/// The largest RSA modulus that we verify with, in bits: more only burns our time.
+pub const RSA_BITS_MAX: u32 = 16_384;
+
+/// Environment variables of one channel.
+pub const ENV_VARIABLES_MAX: usize = 64;
+
+/// The value of one environment variable in bytes: a locale or a terminal's name.
+pub const ENV_VALUE_BYTES_MAX: usize = 256;
+
+/// All policy files together, in bytes.
+pub const POLICY_BYTES_MAX: usize = 1024 * 1024;

@@ -26,11 +26,7 @@ impl SourceRanges {
     /// Whether an operator may come from this address. An IPv4 address that a dual-stack listener
     /// shows as IPv6 counts as the IPv4 address.
     pub fn allow(&self, source: IpAddr) -> bool {
-        self.is_wide_open()
-            || self
-                .0
-                .iter()
-                .any(|range| range.contains(&source.to_canonical()))
+        self.is_wide_open() || self.0.iter().any(|range| range.contains(&source.to_canonical()))
     }
     /// Whether everything is allowed: the default, and worth a warning.
     pub fn is_wide_open(&self) -> bool {
@@ -75,4 +71,21 @@ pub struct Account {
     pub level: Level,
     /// The Unix user that it is on the VM.
     pub unix_user: String,
+}
+
+/// What a level reaches, in words for the customer.
+pub fn describe_level(level: Level) -> &'static str {
+    match level {
+        Level::Troubleshoot => "troubleshooting without access to customer data",
+        Level::Data => "access to customer data",
+    }
+}
+
+/// A forward's destination as the inventory knows it: an item with a level of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// What it reaches: the database's port is `data`.
+    pub level: Level,
+    /// Its customer.
+    pub customer: CustomerId,
 }

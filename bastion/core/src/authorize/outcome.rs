@@ -1,0 +1,312 @@
+//! What a decision is: a grant or a denial, each with the event that records it.
+
+use super::{Asked, ConsentUse, Reason, Refusal};
+use crate::{
+    id::{CustomerId, TicketId},
+    operator::Operator,
+    policy::Permit,
+    request::AccessRequest,
+    vm::{Account, VmInstance},
+};
+use audit_schema::{
+    event::{Event, Level, Place, TrainingState},
+    hash::Hash,
+    time::Timestamp,
+};
+
+/// May they?
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum Decision {
+    /// Yes, until the grant's deadline.
+    Granted(Box<Grant>),
+    /// No, and why.
+    Denied(Box<Denial>),
+}
+
+/// A yes. Only [`super::authorize`] makes one.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    request: AccessRequest,
+    ground: Ground,
+    policy_digest: Hash,
+    granted_at: Timestamp,
+}
+
+/// What a grant rests on.
+#[derive(Clone, Debug)]
+pub(super) struct Ground {
+    pub operator: Operator,
+    pub instance: VmInstance,
+    pub account: Account,
+    pub training: Vec<TrainingState>,
+    pub consent: Option<ConsentUse>,
+    pub permit: Permit,
+    pub deadline: Timestamp,
+}
+
+impl Grant {
+    pub(super) fn of(asked: &Asked<'_>, ground: Ground) -> Self {
+        Self {
+            request: asked.request.clone(),
+            ground,
+            policy_digest: asked.policy.digest(),
+            granted_at: asked.facts.now,
+        }
+    }
+
+    /// What was asked.
+    pub fn request(&self) -> &AccessRequest {
+        &self.request
+    }
+    /// Who.
+    pub fn operator(&self) -> &Operator {
+        &self.ground.operator
+    }
+    /// Where: the VM instance with its address.
+    pub fn instance(&self) -> &VmInstance {
+        &self.ground.instance
+    }
+    /// As whom.
+    pub fn account(&self) -> &Account {
+        &self.ground.account
+    }
+    /// What that reaches.
+    pub fn level(&self) -> Level {
+        self.ground.account.level
+    }
+    /// Whose data.
+    pub fn customer(&self) -> &CustomerId {
+        &self.ground.instance.customer
+    }
+    /// The consent that it rests on; always there for data.
+    pub fn consent(&self) -> Option<&ConsentUse> {
+        self.ground.consent.as_ref()
+    }
+    /// The ticket of that consent.
+    pub fn ticket(&self) -> Option<&TicketId> {
+        self.ground.consent.as_ref().map(|consent| &consent.ticket)
+    }
+    /// The training state that was found.
+    pub fn training(&self) -> &[TrainingState] {
+        &self.ground.training
+    }
+    /// The command that the certificate forces.
+    pub fn force_command(&self) -> Option<&str> {
+        self.ground.permit.force_command.as_deref()
+    }
+    /// The ids of the deciding policies.
+    pub fn policies(&self) -> &[String] {
+        &self.ground.permit.policies
+    }
+    /// The policy that decided.
+    pub fn policy_digest(&self) -> Hash {
+        self.policy_digest
+    }
+    /// When it was granted.
+    pub fn granted_at(&self) -> Timestamp {
+        self.granted_at
+    }
+    /// When it is over at the latest.
+    pub fn deadline(&self) -> Timestamp {
+        self.ground.deadline
+    }
+    /// The place, as entries name it.
+    pub fn place(&self) -> Place {
+        place(&self.ground.instance, &self.ground.account)
+    }
+
+    /// The event that records it. Personal data goes beside it as commitments: `source`,
+    /// `command`, `handle`.
+    pub fn event(&self) -> Event {
+        let operator = &self.ground.operator;
+        Event::AccessGranted {
+            channel: self.request.kind,
+            country: operator.country.clone(),
+            deadline: self.ground.deadline.to_string(),
+            employing_entity: operator.employing_entity.clone(),
+            lease: self.request.lease.to_string(),
+            operator: operator.id.to_string(),
+            place: self.place(),
+            policies: self.policies().to_vec(),
+            policy_digest: self.policy_digest.to_string(),
+            revision: self.consent().map(|consent| consent.revision),
+            session: self.request.session.to_string(),
+            team: operator.team.clone(),
+            ticket: self.ticket().map(ToString::to_string),
+            training: self.ground.training.clone(),
+        }
+    }
+}
+
+/// A no. Only [`super::authorize`] makes one.
+#[derive(Clone, Debug)]
+pub struct Denial {
+    request: AccessRequest,
+    reason: Reason,
+    policies: Vec<String>,
+    policy_digest: Hash,
+    detail: Option<String>,
+    ticket: Option<TicketId>,
+    customer: Option<CustomerId>,
+    place: Option<Place>,
+    training: Vec<TrainingState>,
+}
+
+impl Denial {
+    pub(super) fn of(asked: &Asked<'_>, refusal: Refusal) -> Self {
+        let (customer, place) = asked.place(refusal.reason);
+        Self {
+            request: asked.request.clone(),
+            reason: refusal.reason,
+            policies: refusal.policies,
+            policy_digest: asked.policy.digest(),
+            detail: refusal.detail,
+            ticket: refusal.ticket,
+            customer,
+            place,
+            training: asked.training_states(),
+        }
+    }
+
+    /// What was asked.
+    pub fn request(&self) -> &AccessRequest {
+        &self.request
+    }
+    /// Why.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+    /// The ids of the policies that forbid it.
+    pub fn policies(&self) -> &[String] {
+        &self.policies
+    }
+    /// More about the reason, for our own log: evaluation errors, lapsed courses.
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+    /// The ticket that came nearest.
+    pub fn ticket(&self) -> Option<&TicketId> {
+        self.ticket.as_ref()
+    }
+    /// Whose VM it is about; absent where the VM is unknown or not to be told.
+    pub fn customer(&self) -> Option<&CustomerId> {
+        self.customer.as_ref()
+    }
+    /// Where; absent where the VM or the account is unknown or not to be told.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// The event that records it. Personal data goes beside it as commitments: `source`,
+    /// `command`, `handle`, `asked`.
+    pub fn event(&self) -> Event {
+        Event::AccessDenied {
+            place: self.place.clone(),
+            channel: self.request.kind,
+            operator: self.request.operator.to_string(),
+            policies: self.policies.clone(),
+            policy_digest: self.policy_digest.to_string(),
+            reason: self.reason.as_str().to_owned(),
+            session: self.request.session.to_string(),
+            training: self.training.clone(),
+        }
+    }
+
+    /// What the operator reads: one line that says what to do next, and nothing that they may not
+    /// know. It has no newline.
+    pub fn sentence(&self) -> String {
+        let r = &self.request;
+        let (vm, account) = (&r.vm, &r.account);
+        let ask = format!(
+            "ssh bastion request {vm} --account {account} --reason CUSTOMER_REQUEST --for 1h \
+             --note \"why\""
+        );
+        let ticket = self.ticket.as_ref().map(|t| format!(" {t}")).unwrap_or_default();
+        let rules = match self.policies.as_slice() {
+            [] => String::new(),
+            ids => format!(" ({})", ids.join(", ")),
+        };
+        match self.reason {
+            Reason::RequestMalformed => {
+                "the request makes no sense: use a shell, a command, or sftp without a terminal"
+                    .into()
+            }
+            Reason::OperatorUnknown => "you are not known here: ask a security officer".into(),
+            Reason::OperatorDisabled => {
+                "your access is disabled: ask a security officer to enable it".into()
+            }
+            // The same words: whether a VM exists is not told to whoever may not list it.
+            Reason::VmUnknown | Reason::VmNotListed => {
+                format!("no VM {vm} for you: `ssh bastion ls` lists yours")
+            }
+            Reason::FactsIncomplete => {
+                "the inventory contradicts itself: tell a security officer, nothing was opened"
+                    .into()
+            }
+            Reason::AccountUnknown => {
+                format!("no account {account} on {vm}: `ssh bastion ls` lists the accounts")
+            }
+            Reason::SourceNotAllowed => {
+                "your address is not allowed for this service: connect from an allowed network, or \
+                 ask a security officer"
+                    .into()
+            }
+            Reason::TrainingLapsed => format!(
+                "your mandatory training has lapsed ({}): complete it and have it recorded",
+                self.detail.as_deref().unwrap_or("unknown")
+            ),
+            Reason::DestinationRefused => {
+                "this forward is not offered: log in to the VM and connect from there".into()
+            }
+            Reason::ConsentMissing => {
+                format!("no consent of the customer covers this: ask for it with `{ask}`")
+            }
+            Reason::ConsentOtherInstance => {
+                format!("consent{ticket} is for an earlier instance of {vm}: ask anew with `{ask}`")
+            }
+            Reason::ConsentPending => format!(
+                "consent{ticket} waits for the customer's signature: see `ssh bastion status`"
+            ),
+            Reason::ConsentRefused => {
+                format!("the customer refused consent{ticket}: talk to them before `{ask}`")
+            }
+            Reason::ConsentWithdrawn => {
+                format!("consent{ticket} was withdrawn: talk to the customer before `{ask}`")
+            }
+            Reason::ConsentExpired => format!("consent{ticket} is over: ask anew with `{ask}`"),
+            Reason::ConsentNotYet => {
+                format!("consent{ticket} has not begun: see `ssh bastion status` for its window")
+            }
+            Reason::ConsentUsedUp => {
+                format!("the sessions of consent{ticket} are used up: ask anew with `{ask}`")
+            }
+            Reason::ConsentRulesChanged => format!(
+                "the channel rules changed since consent{ticket} was signed: ask anew with `{ask}`"
+            ),
+            Reason::ConsentUnsigned => format!(
+                "the signatures of consent{ticket} do not suffice: ask the customer to sign again"
+            ),
+            Reason::PolicyNotPermitted => format!(
+                "no policy permits {} on account {account}: ask a security officer",
+                r.kind.as_str()
+            ),
+            Reason::PolicyForbidden => {
+                format!("a policy forbids this{rules}: ask a security officer")
+            }
+            Reason::PolicyFailed => {
+                format!("the policy could not be evaluated{rules}: tell a security officer")
+            }
+        }
+    }
+}
+
+pub(super) fn place(instance: &VmInstance, account: &Account) -> Place {
+    Place {
+        account: account.name.to_string(),
+        instance: instance.id.to_string(),
+        level: account.level,
+        service: instance.service.to_string(),
+        vm: instance.vm.to_string(),
+    }
+}
