@@ -278,11 +278,5 @@ pub const RSA_BITS_MIN: u32 = 3072;
 /// The largest RSA modulus that we verify with, in bits: more only burns our time.
 pub const RSA_BITS_MAX: u32 = 16_384;
 
-/// Environment variables of one channel.
-pub const ENV_VARIABLES_MAX: usize = 64;
-
-/// The value of one environment variable in bytes: a locale or a terminal's name.
-pub const ENV_VALUE_BYTES_MAX: usize = 256;
-
 /// All policy files together, in bytes.
 pub const POLICY_BYTES_MAX: usize = 1024 * 1024;
