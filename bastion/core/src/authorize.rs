@@ -165,6 +165,7 @@ impl Asked<'_> {
                 operator: operator.clone(),
                 instance: instance.clone(),
                 account: account.clone(),
+                recording_key: service.recording_key.clone(),
                 training: training.states,
                 consent,
                 permit,

@@ -15,6 +15,8 @@ pub struct Service {
     pub customer: CustomerId,
     /// From where operators may come; empty means anywhere, and is flagged wherever it shows.
     pub sources: SourceRanges,
+    /// PEM of the RSA key to which recordings of its data channels are sealed.
+    pub recording_key: String,
 }
 
 /// Allowed source ranges; empty means anywhere.

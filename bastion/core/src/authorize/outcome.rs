@@ -2,14 +2,14 @@
 
 use super::{Asked, ConsentUse, Reason, Refusal};
 use crate::{
-    id::{CustomerId, TicketId},
+    id::{CustomerId, LeaseId, SessionId, TicketId},
     operator::Operator,
     policy::Permit,
     request::AccessRequest,
     vm::{Account, VmInstance},
 };
 use audit_schema::{
-    event::{Event, Level, Place, TrainingState},
+    event::{ChannelKind, Event, Level, Place, TrainingState},
     hash::Hash,
     time::Timestamp,
 };
@@ -39,6 +39,7 @@ pub(super) struct Ground {
     pub operator: Operator,
     pub instance: VmInstance,
     pub account: Account,
+    pub recording_key: String,
     pub training: Vec<TrainingState>,
     pub consent: Option<ConsentUse>,
     pub permit: Permit,
@@ -58,6 +59,34 @@ impl Grant {
     /// What was asked.
     pub fn request(&self) -> &AccessRequest {
         &self.request
+    }
+    /// The lease that it is for.
+    pub fn lease(&self) -> &LeaseId {
+        &self.request.lease
+    }
+    /// The session that it is part of.
+    pub fn session(&self) -> &SessionId {
+        &self.request.session
+    }
+    /// What kind of channel.
+    pub fn kind(&self) -> ChannelKind {
+        self.request.kind
+    }
+    /// Whether a terminal goes with it.
+    pub fn pty(&self) -> bool {
+        self.request.pty
+    }
+    /// `host:port` of the VM's sshd.
+    pub fn address(&self) -> &str {
+        &self.ground.instance.address
+    }
+    /// The Unix user to log in as.
+    pub fn unix_user(&self) -> &str {
+        &self.ground.account.unix_user
+    }
+    /// PEM of the key to which recordings of data channels of this service are sealed.
+    pub fn recording_key(&self) -> &str {
+        &self.ground.recording_key
     }
     /// Who.
     pub fn operator(&self) -> &Operator {
