@@ -2,9 +2,12 @@
 
 pub mod api;
 pub mod app;
+pub mod authn;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod entropy;
 pub mod ingress;
 pub mod keyfile;
 pub mod ledger;

@@ -280,3 +280,16 @@ pub const RSA_BITS_MAX: u32 = 16_384;
 
 /// All policy files together, in bytes.
 pub const POLICY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Validity of a host certificate that a gateway shows to operators, in seconds.
+pub const SHOWN_CERT_SECONDS: i64 = 24 * 3600;
+
+/// Host keys that a gateway shows for VMs (`ssh -J`), kept in memory at once.
+pub const SHOWN_KEYS_MAX: usize = 4096;
+
+/// How long the channels of a connection that is gone may take to write their last entries, in
+/// milliseconds, before the session's own last entry.
+pub const CHANNELS_END_MILLIS: u64 = 5000;
+
+/// Principals of an operator's certificate that are looked up.
+pub const CERTIFICATE_PRINCIPALS_MAX: usize = 16;

@@ -86,6 +86,7 @@ struct RawIngress {
     idle_seconds: u64,
     keepalive_seconds: u64,
     vm_port: u16,
+    host_names: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -155,6 +156,7 @@ impl Default for RawIngress {
             idle_seconds: 1800,
             keepalive_seconds: 15,
             vm_port: 22,
+            host_names: Vec::new(),
         }
     }
 }
@@ -250,7 +252,20 @@ impl RawIngress {
                 0 => return Err(Wrong("ingress.vm_port", "must be 1 to 65535".into())),
                 port => port,
             },
+            host_names: host_names(self.host_names)?,
         })
+    }
+}
+
+/// Names for the gateway's host certificate: what clients compare with what they typed.
+fn host_names(names: Vec<String>) -> Result<Vec<String>, Wrong> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-:".contains(c);
+    match names.iter().find(|name| name.is_empty() || !name.chars().all(plain)) {
+        Some(bad) => {
+            let cause = format!("`{bad}` is no host name or address in lower case");
+            Err(Wrong("ingress.host_names", cause))
+        }
+        None => Ok(names),
     }
 }
 

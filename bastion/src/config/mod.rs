@@ -142,6 +142,8 @@ pub struct Ingress {
     pub keepalive: Duration,
     /// The port of VMs on the second form, `ssh -J`.
     pub vm_port: u16,
+    /// More names of this gateway for its host certificate.
+    pub host_names: Vec<String>,
 }
 
 /// How VMs are reached.

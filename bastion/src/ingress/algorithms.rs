@@ -3,17 +3,14 @@
 //! Post-quantum key exchange first, AES-GCM before ChaCha20 (half the processor time on machines
 //! with AES instructions), encrypt-then-MAC only, SHA-1 nowhere, no compression.
 
-use crate::config::Ingress;
+use crate::{authn, config::Ingress};
 use bastion_core::limits::{
     AUTHENTICATION_ATTEMPTS_MAX, AUTHENTICATION_REJECTION_MILLIS, KEEPALIVE_UNANSWERED_MAX,
     WRITE_STALL_SECONDS,
 };
 use russh::{
     MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex,
-    keys::{
-        PrivateKey,
-        ssh_key::{Algorithm, Certificate, EcdsaCurve, HashAlg},
-    },
+    keys::{PrivateKey, ssh_key::Certificate},
     mac, server,
 };
 use std::{borrow::Cow, time::Duration};
@@ -27,16 +24,6 @@ const KEX: &[kex::Name] = &[
     kex::CURVE25519_PRE_RFC_8731,
     kex::EXTENSION_SUPPORT_AS_SERVER,
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
-];
-
-const KEYS: &[Algorithm] = &[
-    Algorithm::Ed25519,
-    Algorithm::SkEd25519,
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
-    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
 ];
 
 const CIPHERS: &[cipher::Name] = &[
@@ -71,7 +58,7 @@ pub fn server_config(
         event_buffer_size: 32,
         preferred: Preferred {
             kex: Cow::Borrowed(KEX),
-            key: Cow::Borrowed(KEYS),
+            key: Cow::Borrowed(authn::ALGORITHMS),
             host_key_certificates: Cow::Borrowed(&[]),
             cipher: Cow::Borrowed(CIPHERS),
             mac: Cow::Borrowed(MACS),
@@ -83,10 +70,4 @@ pub fn server_config(
         nodelay: true,
         ..server::Config::default()
     }
-}
-
-/// Whether a key of this algorithm may prove who somebody is. SHA-1 signatures, DSA and whatever
-/// this build does not know are out.
-pub fn accepts(algorithm: &Algorithm) -> bool {
-    KEYS.contains(algorithm)
 }
