@@ -12,5 +12,6 @@ pub mod ingress;
 pub mod keyfile;
 pub mod ledger;
 pub mod metrics;
+pub mod egress;
 pub mod relay;
 pub mod store;

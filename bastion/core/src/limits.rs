@@ -293,3 +293,15 @@ pub const CHANNELS_END_MILLIS: u64 = 5000;
 
 /// Principals of an operator's certificate that are looked up.
 pub const CERTIFICATE_PRINCIPALS_MAX: usize = 16;
+
+/// Seconds that a VM may take to answer our certificate: PAM may be slow.
+pub const EGRESS_LOGIN_SECONDS: u64 = 30;
+
+/// Seconds that a VM may take to open a channel.
+pub const EGRESS_OPEN_SECONDS: u64 = 15;
+
+/// Seconds that a VM may take to start a shell, a command or sftp.
+pub const EGRESS_START_SECONDS: u64 = 30;
+
+/// Seconds without a byte from a VM after which it is asked whether it still lives.
+pub const EGRESS_KEEPALIVE_SECONDS: u64 = 30;

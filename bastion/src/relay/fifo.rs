@@ -55,15 +55,20 @@ impl Fifo {
         self.memory.push_back(chunk);
     }
 
-    pub(crate) fn pop(&mut self) -> Result<Option<Bytes>, Overrun> {
-        if let Some(chunk) = self.memory.pop_front() {
+    /// The next bytes, at most `most` of them; none when there are none.
+    pub(crate) fn pop(&mut self, most: usize) -> Result<Option<Bytes>, Overrun> {
+        if let Some(mut chunk) = self.memory.pop_front() {
+            if chunk.len() > most {
+                let rest = chunk.split_off(most);
+                self.memory.push_front(rest);
+            }
             self.memory_bytes -= chunk.len();
             return Ok(Some(chunk.freeze()));
         }
         let Some(spool) = self.spool.as_mut().filter(|spool| spool.bytes() > 0) else {
             return Ok(None);
         };
-        spool.pull().map(|data| Some(Bytes::from(data)))
+        spool.pull(most).map(|data| Some(Bytes::from(data)))
     }
 
     /// Forgets everything: nobody will take it any more.
@@ -71,5 +76,54 @@ impl Fifo {
         self.memory = VecDeque::new();
         self.memory_bytes = 0;
         self.spool = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_out_as_they_went_in_through_memory_and_disk() {
+        let spools = Spools::new(&std::env::temp_dir());
+        let mut fifo = Fifo::new(&spools);
+        let (mut wrote, mut read) = (0_u64, 0_u64);
+        // A number per packet, pushed three times as fast as popped, then drained.
+        for round in 0..6_000_u64 {
+            let mut packet = vec![0; 8 + (round as usize * 37) % 4_000];
+            packet.iter_mut().for_each(|byte| {
+                *byte = (wrote % 251) as u8;
+                wrote += 1;
+            });
+            fifo.push(&packet).unwrap();
+            if round % 3 == 0 {
+                read = check(&mut fifo, read);
+            }
+        }
+        assert!(spools.bytes() > 0, "the test must reach the disk");
+        assert_eq!(fifo.bytes(), wrote - read);
+        while fifo.bytes() > 0 {
+            read = check(&mut fifo, read);
+        }
+        assert_eq!((read, spools.bytes()), (wrote, 0));
+    }
+
+    fn check(fifo: &mut Fifo, mut read: u64) -> u64 {
+        for byte in fifo.pop(5_000).unwrap().unwrap() {
+            assert_eq!(u64::from(byte), read % 251);
+            read += 1;
+        }
+        read
+    }
+
+    #[test]
+    fn the_quota_holds() {
+        let spools = Spools::new(&std::env::temp_dir());
+        let mut fifo = Fifo::new(&spools);
+        let packet = vec![0; 8 << 20];
+        let kept = (0..1_000).take_while(|_| fifo.push(&packet).is_ok()).count() as u64;
+        assert_eq!(kept * (8 << 20), bastion_core::limits::SPOOL_BYTES_MAX);
+        drop(fifo);
+        assert_eq!(spools.bytes(), 0);
     }
 }

@@ -117,9 +117,9 @@ impl Spool {
         Ok(())
     }
 
-    /// The next bytes, at most `SPOOL_PULL_BYTES`; empty when there is nothing.
-    pub(crate) fn pull(&mut self) -> Result<Vec<u8>, Overrun> {
-        let length = self.bytes().min(SPOOL_PULL_BYTES as u64);
+    /// The next bytes, at most `most` and `SPOOL_PULL_BYTES`; empty when there is nothing.
+    pub(crate) fn pull(&mut self, most: usize) -> Result<Vec<u8>, Overrun> {
+        let length = self.bytes().min(SPOOL_PULL_BYTES.min(most) as u64);
         // `length` is at most SPOOL_PULL_BYTES, a usize.
         let mut sealed = vec![0; length as usize];
         self.file.read_exact_at(&mut sealed, self.head).map_err(disk)?;

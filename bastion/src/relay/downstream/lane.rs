@@ -208,7 +208,7 @@ impl Input {
         if let Some(overrun) = state.overrun.take() {
             return Poll::Ready(Err(overrun));
         }
-        if let Some(data) = state.fifo.pop()? {
+        if let Some(data) = state.fifo.pop(usize::MAX)? {
             let was_stalled = state.stalled;
             state.stalled = was_stalled && state.fifo.bytes() > UNSTALL_BYTES;
             let freed = was_stalled && !state.stalled;
@@ -242,11 +242,6 @@ impl Input {
         }
         state.control_waker = Some(cx.waker().clone());
         Poll::Pending
-    }
-
-    /// Bytes that wait for the VM.
-    pub(crate) fn backlog(&self) -> u64 {
-        self.lane.lock().fifo.bytes()
     }
 }
 

@@ -1,0 +1,63 @@
+//! Why a VM could not be reached: each with what to do next.
+
+use std::{io, time::Duration};
+
+/// A VM that could not be reached, did not prove who it is, or would not have us.
+#[derive(Debug, thiserror::Error)]
+pub enum EgressError {
+    /// No TCP connection.
+    #[error("the VM cannot be reached ({0}): check that it runs, then try again")]
+    Unreachable(#[source] io::Error),
+    /// TCP, but no SSH.
+    #[error("the VM's sshd did not complete the key exchange ({0}): check its sshd log")]
+    Handshake(#[source] russh::Error),
+    /// It is not, or cannot prove to be, the instance of the inventory.
+    #[error("the VM did not prove which instance it is: {0}. Tell a security officer")]
+    HostRefused(String),
+    /// It would not have our certificate.
+    #[error(
+        "the VM refused the certificate: its sshd may not trust this gateway's CA, its clock may \
+         be wrong, or the account may be missing on it"
+    )]
+    CertificateRefused,
+    /// Logged in, but no channel.
+    #[error("the VM refused to open a channel ({0}): its sshd may be at MaxSessions")]
+    ChannelRefused(String),
+    /// A channel, but not this terminal, command or subsystem.
+    #[error("the VM refused the request: its sshd or the certificate does not permit it")]
+    RequestRefused,
+    /// The connection went away on the way.
+    #[error("the connection to the VM was lost: {0}")]
+    Lost(#[source] russh::Error),
+    /// The VM closed the channel before anything ran.
+    #[error("the VM closed the channel before anything ran")]
+    Vanished,
+    /// A step took too long.
+    #[error("the VM took more than {} s for {step}: check its load, then try again", limit.as_secs())]
+    Slow {
+        /// Which.
+        step: &'static str,
+        /// What it may take.
+        limit: Duration,
+    },
+    /// The lease ended first.
+    #[error("the access ended before the VM was reached: {0}")]
+    Ended(String),
+}
+
+impl EgressError {
+    /// A stable word for the log.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "vm_unreachable",
+            Self::Handshake(_) => "vm_handshake_failed",
+            Self::HostRefused(_) => "vm_host_certificate_refused",
+            Self::CertificateRefused => "vm_refused_certificate",
+            Self::ChannelRefused(_) => "vm_refused_channel",
+            Self::RequestRefused => "vm_refused_request",
+            Self::Lost(_) | Self::Vanished => "vm_connection_lost",
+            Self::Slow { .. } => "vm_timeout",
+            Self::Ended(_) => "lease_ended",
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The way to a VM: one SSH connection per operator channel.
+//!
+//! In order: [`Egress::dial`] connects, exchanges keys and demands the VM's host certificate;
+//! this needs nobody's identity and may run while the operator still waits for an answer. Then
+//! [`Dialled::log_in`] shows the lease's certificate, and opens the one channel that the lease is
+//! for. A connection of its own means that holding back one channel's output never holds back
+//! another's: we simply stop reading that socket ([`Gate`]).
+//!
+//! A VM that does not prove which instance it is gets nothing from us, not even a login attempt.
+
+mod algorithms;
+mod error;
+mod host;
+mod stream;
+
+pub use error::EgressError;
+pub use stream::Gate;
+
+use crate::relay::{
+    downstream::{Kind, Setup},
+    socket,
+};
+use bastion_core::{
+    id::InstanceId,
+    limits::{EGRESS_LOGIN_SECONDS, EGRESS_OPEN_SECONDS, EGRESS_START_SECONDS},
+};
+use host::HostHandler;
+use russh::{
+    ChannelMsg, ChannelReadHalf, ChannelWriteHalf,
+    client::{self, AuthResult},
+    keys::{PrivateKey, ssh_key},
+};
+use ssh_key::{Certificate, public::KeyData};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+use stream::VmSocket;
+use tokio::{net::TcpStream, time::timeout};
+
+/// Dials VMs.
+#[derive(Clone, Debug)]
+pub struct Egress {
+    authorities: Arc<[KeyData]>,
+    connect: Duration,
+}
+
+/// Where a VM is, and which one must be there.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// `host:port` of its sshd.
+    pub address: String,
+    /// The instance that its host certificate must name.
+    pub instance: InstanceId,
+}
+
+/// What a VM is shown: taken from a live lease.
+pub struct Credentials {
+    /// The Unix login.
+    pub unix_user: String,
+    /// The lease's certificate.
+    pub certificate: Certificate,
+    /// The key that it is for, made for this channel alone.
+    pub key: Arc<PrivateKey>,
+}
+
+/// A VM that proved which instance it is, before any login.
+pub struct Dialled {
+    handle: client::Handle<HostHandler>,
+    gate: Gate,
+    local: IpAddr,
+}
+
+/// A VM's side of one channel.
+pub struct Upstream {
+    pub(crate) read: ChannelReadHalf,
+    pub(crate) write: ChannelWriteHalf<client::Msg>,
+    pub(crate) gate: Gate,
+    /// Keeps the connection: it ends when the last sender is gone.
+    pub(crate) handle: client::Handle<HostHandler>,
+}
+
+impl Egress {
+    /// Dials VMs whose host certificates one of these CAs signed; `connect` bounds dialling and key
+    /// exchange together.
+    pub fn new(authorities: Vec<KeyData>, connect: Duration) -> Self {
+        Self { authorities: authorities.into(), connect }
+    }
+
+    /// Connects and makes the VM prove which instance it is.
+    pub async fn dial(&self, route: &Route) -> Result<Dialled, EgressError> {
+        timeout(self.connect, self.dial_unbounded(route))
+            .await
+            .unwrap_or(Err(EgressError::Slow { step: "the key exchange", limit: self.connect }))
+    }
+
+    async fn dial_unbounded(&self, route: &Route) -> Result<Dialled, EgressError> {
+        let started = std::time::Instant::now();
+        let stream = TcpStream::connect(&route.address).await.map_err(EgressError::Unreachable)?;
+        let local = stream.local_addr().map_err(EgressError::Unreachable)?.ip();
+        let config = algorithms::config(started.elapsed());
+        socket::no_delay(&stream);
+        let gate = Gate::default();
+        let handler = HostHandler::new(&self.authorities, &route.instance);
+        let refusal = handler.refusal();
+        let stream = VmSocket::new(stream, gate.clone());
+        match client::connect_stream(config, stream, handler).await {
+            Ok(handle) => Ok(Dialled { handle, gate, local }),
+            Err(cause) => Err(match refusal.take() {
+                Some(why) => EgressError::HostRefused(why),
+                None => EgressError::Handshake(cause),
+            }),
+        }
+    }
+}
+
+impl Dialled {
+    /// The address that the VM sees us at.
+    pub fn local(&self) -> IpAddr {
+        self.local
+    }
+
+    /// Logs in and opens the channel.
+    pub async fn log_in(mut self, who: Credentials) -> Result<Upstream, EgressError> {
+        let login = self.handle.authenticate_openssh_cert(who.unix_user, who.key, who.certificate);
+        match within("the login", EGRESS_LOGIN_SECONDS, login).await? {
+            Ok(AuthResult::Success) => {}
+            Ok(AuthResult::Failure { .. }) => return Err(EgressError::CertificateRefused),
+            Err(cause) => return Err(EgressError::Lost(cause)),
+        }
+        let open = self.handle.channel_open_session();
+        let channel = match within("opening the channel", EGRESS_OPEN_SECONDS, open).await? {
+            Ok(channel) => channel,
+            Err(russh::Error::ChannelOpenFailure(why)) => {
+                return Err(EgressError::ChannelRefused(format!("{why:?}")));
+            }
+            Err(cause) => return Err(EgressError::Lost(cause)),
+        };
+        let (read, write) = channel.split();
+        Ok(Upstream { read, write, gate: self.gate, handle: self.handle })
+    }
+}
+
+impl Upstream {
+    /// Asks for the terminal, the environment and the program, and waits for the VM's yes.
+    pub(crate) async fn start(&mut self, setup: &Setup) -> Result<(), EgressError> {
+        let write = &self.write;
+        let mut replies = 1;
+        let ask = async {
+            if let Some(pty) = &setup.pty {
+                let size = pty.size;
+                let (columns, rows) = (size.columns, size.rows);
+                let (width, height) = (size.width, size.height);
+                write
+                    .request_pty(true, &pty.term, columns, rows, width, height, &pty.modes)
+                    .await?;
+                replies += 1;
+            }
+            for (name, value) in &setup.env {
+                // A VM that does not accept the variable does without: so would sshd's client.
+                write.set_env(false, name.as_str(), value.as_str()).await?;
+            }
+            match &setup.kind {
+                Kind::Shell => write.request_shell(true).await,
+                Kind::Exec(command) => write.exec(true, command.clone()).await,
+                Kind::Sftp => write.request_subsystem(true, "sftp").await,
+            }
+        };
+        ask.await.map_err(EgressError::Lost)?;
+        let read = &mut self.read;
+        let answers = async {
+            while replies > 0 {
+                match read.wait().await {
+                    Some(ChannelMsg::Success) => replies -= 1,
+                    Some(ChannelMsg::Failure) => return Err(EgressError::RequestRefused),
+                    Some(ChannelMsg::Close) | None => return Err(EgressError::Vanished),
+                    Some(_) => {}
+                }
+            }
+            Ok(())
+        };
+        within("starting the program", EGRESS_START_SECONDS, answers).await?
+    }
+}
+
+/// The local address from which the kernel would dial this one: for a certificate's
+/// `source-address`, before there is a connection. Nothing is sent.
+pub async fn source_of(address: &str) -> io::Result<IpAddr> {
+    let to = tokio::net::lookup_host(address)
+        .await?
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the VM's name has no address"))?;
+    let any: SocketAddr = match to {
+        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+        SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
+    };
+    let socket = tokio::net::UdpSocket::bind(any).await?;
+    socket.connect(to).await?;
+    Ok(socket.local_addr()?.ip())
+}
+
+async fn within<T>(
+    step: &'static str,
+    seconds: u64,
+    work: impl Future<Output = T>,
+) -> Result<T, EgressError> {
+    let limit = Duration::from_secs(seconds);
+    timeout(limit, work).await.map_err(|_| EgressError::Slow { step, limit })
+}
