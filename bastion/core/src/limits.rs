@@ -305,3 +305,11 @@ pub const EGRESS_START_SECONDS: u64 = 30;
 
 /// Seconds without a byte from a VM after which it is asked whether it still lives.
 pub const EGRESS_KEEPALIVE_SECONDS: u64 = 30;
+/// One frame on the Unix socket of local commands: a command line fits, and memory stays small.
+pub const SOCKET_FRAME_BYTES_MAX: usize = 256 * 1024;
+
+/// Local commands at once.
+pub const SOCKET_CONNECTIONS_MAX: usize = 16;
+
+/// Bytes of standard input that wait for a local command to read them.
+pub const SOCKET_INPUT_BYTES_MAX: usize = 64 * 1024;
