@@ -128,17 +128,12 @@ async fn accounts(tx: &mut Tx, instance: &InstanceId) -> Result<Vec<Account>, St
 
 /// A service with its source ranges.
 pub async fn service(tx: &mut Tx, id: &ServiceId) -> Result<Option<Service>, StoreError> {
-    let sql = "SELECT customer, sources_json FROM services WHERE id = $1";
+    let sql = "SELECT customer, sources_json, recording_key FROM services WHERE id = $1";
     let Some(row) = tx.row_opt(sql, &args![id]).await? else { return Ok(None) };
     let sources: SourceRanges = serde_json::from_str(&row.text(1)?)
         .map_err(|_| StoreError::Shape("a service's source ranges".into()))?;
-    Ok(Some(Service { id: id.clone(), customer: row.parsed(0)?, sources }))
-}
-
-/// The PEM to which recordings of a service's data channels are sealed.
-pub async fn recording_key(tx: &mut Tx, id: &ServiceId) -> Result<Option<String>, StoreError> {
-    let row = tx.row_opt("SELECT recording_key FROM services WHERE id = $1", &args![id]).await?;
-    row.map(|row| row.text(0)).transpose()
+    let (customer, recording_key) = (row.parsed(0)?, row.text(2)?);
+    Ok(Some(Service { id: id.clone(), customer, sources, recording_key }))
 }
 
 async fn signatures_needed(tx: &mut Tx, customer: &CustomerId) -> Result<u64, StoreError> {

@@ -5,7 +5,7 @@
 //! withdraws a consent or disables an operator does so in such a transaction too, and there is one
 //! head: so a withdrawal either comes first and this is a denial, or comes second and sees the
 //! lease. There is no third case.
-
+pub mod close;
 pub mod facts;
 pub mod live;
 
