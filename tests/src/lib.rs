@@ -1,1 +1,9 @@
-//! The world of the tests.
+//! The world of the tests: a whole bastion on loopback, reached with the real clients.
+//!
+//! A test starts a [`world::World`] (the product's own `bastion demo` in a folder of its own, on
+//! SQLite or on a private PostgreSQL), runs `ssh` and its relatives as the people of the demo, and
+//! reads the log. Nothing here stands in for anything.
+
+pub mod log;
+pub mod postgres;
+pub mod world;

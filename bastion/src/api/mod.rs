@@ -11,7 +11,6 @@
 //! ```
 
 pub mod fault;
-pub mod frame;
 pub mod line;
 mod permit;
 pub mod print;

@@ -3,7 +3,7 @@
 use super::{
     error::{DemoError, Doing as _},
     people::ODILE,
-    place::Place,
+    place::{Place, SETUP},
 };
 use crate::{app, cli::init, config::Config};
 use bastion_core::id::Handle;
@@ -27,7 +27,7 @@ pub fn make(place: &Place, port: u16, store: Option<&str>) -> Result<(), DemoErr
     // A constant of ours that is a valid name; a test of `people` would fail otherwise.
     let officer: Handle = ODILE.handle.parse().map_err(|e| DemoError::Gateway(format!("{e}")))?;
     let args = init::Args {
-        dir: place.dir().to_owned(),
+        dir: place.at(SETUP),
         origin: ORIGIN.to_owned(),
         gateway: "gw-1".to_owned(),
         listen: format!("127.0.0.1:{port}"),
@@ -37,6 +37,7 @@ pub fn make(place: &Place, port: u16, store: Option<&str>) -> Result<(), DemoErr
         officer_key: None,
     };
     init::make(&args).map_err(|error| DemoError::Gateway(error.to_string()))?;
+    move_up(place)?;
     let file = place.at("bastion.toml");
     let text = fs::read_to_string(&file).doing(format!("read {file:?}"))?;
     // Everybody comes from 127.0.0.1 here, where a real source would be one office or one person.
@@ -45,6 +46,18 @@ pub fn make(place: &Place, port: u16, store: Option<&str>) -> Result<(), DemoErr
         "connections_before_login_per_source_max = 100",
     );
     super::files::write(&file, &text, 0o600)
+}
+
+/// All paths of a deployment are relative to its folder, so it can move as a whole; `init` takes
+/// none but an empty folder, and a visitor may keep something in the demo's.
+fn move_up(place: &Place) -> Result<(), DemoError> {
+    let made = place.at(SETUP);
+    for item in fs::read_dir(&made).doing(format!("list {made:?}"))? {
+        let item = item.doing(format!("list {made:?}"))?;
+        let to = place.dir().join(item.file_name());
+        fs::rename(item.path(), &to).doing(format!("make {to:?}"))?;
+    }
+    fs::remove_dir(&made).doing(format!("remove {made:?}"))
 }
 
 /// A gateway that runs.

@@ -15,6 +15,11 @@ use std::{
 /// The file that says what a set-up demo is made of; it is written last.
 const STATE: &str = "demo.json";
 
+/// Where a deployment is made before its files move up; and what would be overwritten elsewhere.
+/// Other files in the folder (a log of ours that somebody keeps there) are left alone.
+pub const SETUP: &str = "set-up";
+const OURS: [&str; 6] = [SETUP, "bastion.toml", "keys", "vms", "bastion.db", "take-away"];
+
 /// What was set up, so that a second start finds it again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,33 +53,30 @@ impl Place {
     /// Takes a folder: a new or empty one, or one that a demo was set up in before.
     pub fn open(dir: &Path) -> Result<Self, DemoError> {
         let refused = |why: &str| DemoError::Folder { dir: dir.to_owned(), why: why.to_owned() };
-        fs::create_dir_all(dir).doing(format!("make {dir:?}"))?;
-        let dir = fs::canonicalize(dir).doing(format!("find {dir:?}"))?;
         // ssh gives the path to a shell when it jumps, and configuration files know no quoting that
         // both ssh and sshd agree on.
         let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-        if !dir.to_string_lossy().chars().all(plain) {
+        let absolute = std::path::absolute(dir).doing(format!("find {dir:?}"))?;
+        if !absolute.to_string_lossy().chars().all(plain) {
             return Err(refused("its path may hold a-z, A-Z, 0-9 and / . _ - + only"));
         }
+        fs::create_dir_all(dir).doing(format!("make {dir:?}"))?;
+        let dir = fs::canonicalize(dir).doing(format!("find {dir:?}"))?;
         let handle = File::open(&dir).doing(format!("open {dir:?}"))?;
         let lock = Flock::lock(handle, FlockArg::LockExclusiveNonblock).map_err(|_| {
             refused("another demo runs in it; end that one, or name another folder")
         })?;
         let place = Self { dir, _lock: lock };
-        let empty = place.is_empty()?;
-        if !empty && !place.at(STATE).exists() {
-            return Err(refused(
-                "it is not empty, and no demo was set up in it to the end; remove it, or name another",
-            ));
+        if !place.at(STATE).exists()
+            && let Some(name) = OURS.into_iter().find(|name| place.at(name).exists())
+        {
+            return Err(refused(&format!(
+                "`{name}` is there, but no demo was set up to its end; remove it, or name another"
+            )));
         }
         // Only now is it known to be ours to change.
         folder(&place.dir, 0o700)?;
         Ok(place)
-    }
-
-    fn is_empty(&self) -> Result<bool, DemoError> {
-        let mut items = fs::read_dir(&self.dir).doing(format!("list {:?}", self.dir))?;
-        Ok(items.next().is_none())
     }
 
     /// The folder, absolute.

@@ -90,6 +90,7 @@ pub fn invitation(place: &Place, separation: &str, data_file: &str) -> String {
          # who did what\n  \
          bastion audit query --customer acme --oldest\n  \
          bastion audit verify\n\n\
-         Other people: ssh_config.otto (training lapsed), .officer, .acme, .globex. Ctrl-C ends it.\n"
+         Other people: ssh_config.otto (training lapsed), .officer, .acme, .globex.\n\
+         Ctrl-C ends it.\n"
     )
 }

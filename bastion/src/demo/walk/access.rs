@@ -18,7 +18,7 @@ pub fn troubleshooting(stage: &Stage) -> Result<(), DemoError> {
     let (olga, otto) = (stage.ssh(OLGA), stage.ssh(OTTO));
     stage.chapter("An operator troubleshoots a VM");
     stage.step(Step {
-        proves: "a stock ssh client reaches the VM through the gateway, on a certificate for this login",
+        proves: "a stock ssh client reaches the VM, on a certificate for this channel alone",
         command: &format!("{olga} ops@pg-1.acme 'hostname; id -un; uptime'"),
         exit: 0,
         says: &["load average"],

@@ -108,7 +108,7 @@ pub fn report(stage: &Stage) -> Result<(), DemoError> {
     let until = today.checked_add_days(Days::new(1)).unwrap_or(today);
     let from = today.checked_sub_days(Days::new(1)).unwrap_or(today);
     stage.step(Step {
-        proves: "who was where, when, why and by whose leave; every file under a manifest of digests",
+        proves: "who was where, when, why and by whose leave, with a manifest of digests",
         command: &format!(
             "bastion report --customer acme --from {from} --to {until} --format html --out report \
              && ls report"

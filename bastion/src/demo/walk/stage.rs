@@ -156,7 +156,7 @@ impl Stage {
         println!("  {} {promised}", self.paint("31", "✘ promised:"));
         let last: String = answer.lines().rev().take(3).collect::<Vec<_>>().join(" / ");
         DemoError::Gateway(format!(
-            "`{command}` was promised {promised}, and answered: {last} (the gateway's own log is {})",
+            "`{command}` was promised {promised}, and answered: {last} (the gateway's log: {})",
             self.dir.join("gateway.log").display()
         ))
     }
