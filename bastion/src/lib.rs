@@ -3,11 +3,13 @@
 pub mod api;
 pub mod app;
 pub mod authn;
+pub mod ca;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod entropy;
+pub mod gate;
 pub mod ingress;
 pub mod keyfile;
 pub mod ledger;

@@ -15,6 +15,7 @@ use crate::{
     code::codes,
     consent::ReasonCode,
     id::{CustomerId, TicketId},
+    lease::Cause,
     limits::{CHANNEL_SECONDS_MAX, COMMAND_BYTES_MAX},
     operator::Operator,
     policy::{Permit, Policy, Question, Refused},
@@ -275,12 +276,14 @@ impl Asked<'_> {
         training: &Training,
         consent: Option<&ConsentUse>,
         permit: &Permit,
-    ) -> Timestamp {
+    ) -> (Timestamp, Cause) {
         let now = self.facts.now;
-        let longest = now.plus_seconds(CHANNEL_SECONDS_MAX);
-        let policy = permit.seconds_max.map(|seconds| now.plus_seconds(seconds));
-        let consent = consent.map(|consent| consent.not_after);
-        [training.until, consent, policy].into_iter().flatten().fold(longest, Timestamp::min)
+        let longest = (now.plus_seconds(CHANNEL_SECONDS_MAX), Cause::Deadline);
+        let policy = permit.seconds_max.map(|s| (now.plus_seconds(s), Cause::Deadline));
+        let consent = consent.map(|consent| (consent.not_after, Cause::ConsentExpired));
+        let training = training.until.map(|until| (until, Cause::TrainingLapsed));
+        let ends = [training, consent, policy].into_iter().flatten();
+        ends.fold(longest, |first, next| if next.0 < first.0 { next } else { first })
     }
 
     /// The place, as far as this operator may know it.

@@ -22,6 +22,7 @@ pub mod limits;
 pub mod operator;
 pub mod operator_cert;
 pub mod policy;
+pub mod report;
 pub mod request;
 pub mod sshsig;
 pub mod statement;

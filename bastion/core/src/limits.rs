@@ -305,3 +305,29 @@ pub const EGRESS_START_SECONDS: u64 = 30;
 
 /// Seconds without a byte from a VM after which it is asked whether it still lives.
 pub const EGRESS_KEEPALIVE_SECONDS: u64 = 30;
+/// One frame on the Unix socket of local commands: a command line fits, and memory stays small.
+pub const SOCKET_FRAME_BYTES_MAX: usize = 256 * 1024;
+
+/// Local commands at once.
+pub const SOCKET_CONNECTIONS_MAX: usize = 16;
+
+/// Bytes of standard input that wait for a local command to read them.
+pub const SOCKET_INPUT_BYTES_MAX: usize = 64 * 1024;
+/// How often a gateway looks whether its live leases still stand, in milliseconds: a withdrawal
+/// must end a channel on every gateway within a second.
+pub const WATCH_TICK_MILLIS: u64 = 200;
+
+/// How long a gateway may fail to confirm its live leases before data channels end, in
+/// milliseconds.
+pub const CONFIRM_MILLIS_MAX: u64 = 500;
+
+/// How long the other channels go on unconfirmed, still recorded locally, in milliseconds.
+pub const GRACE_MILLIS_MAX: u64 = 30_000;
+
+/// Validity of a certificate of the gateway-host CA, in seconds: a day; it is made anew at start
+/// and for each VM name when it is shown.
+pub const GATEWAY_HOST_CERT_SECONDS: i64 = 24 * 3600;
+
+/// Validity of a VM's host certificate, in seconds: a year, or the VM's life if that is shorter
+/// (the instance in it is worth nothing afterwards).
+pub const VM_HOST_CERT_SECONDS: i64 = 365 * 24 * 3600;

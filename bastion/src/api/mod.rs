@@ -11,6 +11,7 @@
 //! ```
 
 pub mod fault;
+pub mod frame;
 pub mod line;
 mod permit;
 pub mod print;

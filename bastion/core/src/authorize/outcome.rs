@@ -3,6 +3,7 @@
 use super::{Asked, ConsentUse, Reason, Refusal};
 use crate::{
     id::{CustomerId, LeaseId, SessionId, TicketId},
+    lease::Cause,
     operator::Operator,
     policy::Permit,
     request::AccessRequest,
@@ -43,7 +44,7 @@ pub(super) struct Ground {
     pub training: Vec<TrainingState>,
     pub consent: Option<ConsentUse>,
     pub permit: Permit,
-    pub deadline: Timestamp,
+    pub deadline: (Timestamp, Cause),
 }
 
 impl Grant {
@@ -138,7 +139,11 @@ impl Grant {
     }
     /// When it is over at the latest.
     pub fn deadline(&self) -> Timestamp {
-        self.ground.deadline
+        self.ground.deadline.0
+    }
+    /// What it is that ends then.
+    pub fn deadline_cause(&self) -> Cause {
+        self.ground.deadline.1
     }
     /// The place, as entries name it.
     pub fn place(&self) -> Place {
@@ -152,7 +157,7 @@ impl Grant {
         Event::AccessGranted {
             channel: self.request.kind,
             country: operator.country.clone(),
-            deadline: self.ground.deadline.to_string(),
+            deadline: self.ground.deadline.0.to_string(),
             employing_entity: operator.employing_entity.clone(),
             lease: self.request.lease.to_string(),
             operator: operator.id.to_string(),

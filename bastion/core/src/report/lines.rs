@@ -1,0 +1,130 @@
+//! One sentence for each event that a report lists as a change, a reading or an exception.
+
+use audit_schema::event::{ActorKind, Event};
+
+/// What a change is about, so that a customer is not told of people who never reached it.
+pub(super) enum About {
+    /// Of an operator: listed for a customer only if that operator reached it.
+    Operator(String),
+    /// Of whoever the entry belongs to.
+    Entry,
+}
+
+/// The sentence of an event that is a change of policy, people, keys or inventory.
+pub(super) fn change(event: &Event) -> Option<(About, String)> {
+    person(event).or_else(|| inventory(event).map(|what| (About::Entry, what)))
+}
+
+fn person(event: &Event) -> Option<(About, String)> {
+    Some(match event {
+        Event::OperatorAdded { operator, team, employing_entity, country } => (
+            About::Operator(operator.clone()),
+            format!("operator {operator} added: {team}, {employing_entity}, {country}"),
+        ),
+        Event::OperatorChanged { operator, team, employing_entity, country } => (
+            About::Operator(operator.clone()),
+            format!("operator {operator} changed: {team}, {employing_entity}, {country}"),
+        ),
+        Event::OperatorDisabled { operator, leases } => (
+            About::Operator(operator.clone()),
+            format!("operator {operator} disabled{}", ended(leases)),
+        ),
+        Event::OperatorEnabled { operator } => {
+            (About::Operator(operator.clone()), format!("operator {operator} enabled"))
+        }
+        Event::TrainingRecorded { operator, course, completed_at, valid_until } => (
+            About::Operator(operator.clone()),
+            format!(
+                "operator {operator} completed {course} at {completed_at}, valid until {valid_until}"
+            ),
+        ),
+        Event::KeyAdded { fingerprint, role, subject } => {
+            let what = format!("key {fingerprint} of {subject} added");
+            (key_of(*role, subject), what)
+        }
+        Event::KeyRemoved { fingerprint, role, subject } => {
+            let what = format!("key {fingerprint} of {subject} removed");
+            (key_of(*role, subject), what)
+        }
+        _ => return None,
+    })
+}
+
+fn key_of(role: ActorKind, subject: &str) -> About {
+    match role {
+        ActorKind::Operator => About::Operator(subject.to_owned()),
+        _ => About::Entry,
+    }
+}
+
+fn inventory(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::OfficerAdded { officer } => format!("security officer {officer} added"),
+        Event::OfficerRemoved { officer } => format!("security officer {officer} removed"),
+        Event::ApproverAdded { approver } => format!("approver {approver} added"),
+        Event::ApproverRemoved { approver } => format!("approver {approver} removed"),
+        Event::CustomerAdded { signatures_needed } => {
+            format!("customer taken on; a consent takes {signatures_needed} signature(s)")
+        }
+        Event::ServiceAdded { service, sources, .. } => {
+            format!("service {service} added; operators may come from {}", from(sources))
+        }
+        Event::ServiceSourcesChanged { service, sources, leases } => {
+            format!("service {service}: operators may come from {}{}", from(sources), ended(leases))
+        }
+        Event::ServiceRecordingKeyChanged { service, recording_key } => {
+            format!("service {service}: recordings are sealed to another key, {recording_key}")
+        }
+        Event::VmAdded { vm, instance, accounts, replaces, .. } => {
+            let accounts = accounts.join(", ");
+            match replaces {
+                Some(before) => {
+                    format!("{vm} rebuilt: instance {instance} replaces {before}; {accounts}")
+                }
+                None => format!("{vm} added as instance {instance}; {accounts}"),
+            }
+        }
+        Event::VmRetired { vm, instance, leases, tickets } => format!(
+            "{vm} retired, instance {instance}; {} ticket(s) void{}",
+            tickets.len(),
+            ended(leases)
+        ),
+        Event::PolicyChanged { before, digest } => {
+            format!("policy changed from {} to {}", short(before), short(digest))
+        }
+        Event::CaChanged { action, ca, fingerprint } => format!("key {ca} {action}: {fingerprint}"),
+        Event::HostCertificateIssued { instance, valid_before, .. } => {
+            format!("host certificate issued for instance {instance}, valid until {valid_before}")
+        }
+        _ => return None,
+    })
+}
+
+/// The sentence of an event that is a reading.
+pub(super) fn reading(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::LogRead { command, head } => {
+            format!("`{command}` at {head} entries")
+        }
+        Event::RecordingRead { lease, recording, ticket } => match ticket {
+            Some(ticket) => format!("recording {recording} of {lease}, under consent {ticket}"),
+            None => format!("recording {recording} of {lease}"),
+        },
+        _ => return None,
+    })
+}
+
+fn from(sources: &[String]) -> String {
+    if sources.is_empty() { "anywhere".into() } else { sources.join(", ") }
+}
+
+fn ended(leases: &[String]) -> String {
+    match leases {
+        [] => String::new(),
+        leases => format!("; ended {}", leases.join(", ")),
+    }
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..16).unwrap_or(digest)
+}

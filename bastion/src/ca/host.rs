@@ -1,0 +1,103 @@
+//! Host certificates: what a client or a gateway is shown so that nobody has to trust at first use.
+//!
+//! Two authorities, kept apart. Operators trust the *gateway-host* CA: it certifies the gateway
+//! and, for `ssh -J`, the name of each VM that the operator may list. Gateways trust the *VM-host*
+//! CA: it certifies instances. If one CA did both, whoever holds a VM's key could pass for the
+//! gateway.
+
+use super::Ca;
+use audit_schema::time::Timestamp;
+use bastion_core::{
+    id::{InstanceId, VmName},
+    limits::{CERT_BACKDATE_SECONDS, GATEWAY_HOST_CERT_SECONDS, VM_HOST_CERT_SECONDS},
+};
+use russh::keys::{
+    PrivateKey, PublicKey,
+    ssh_key::{
+        self, Certificate,
+        certificate::{Builder, CertType},
+    },
+};
+
+/// Why there is no host certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The system has no randomness.
+    #[error("the system has no randomness")]
+    Entropy,
+    /// Nobody is named: that would mean everybody.
+    #[error("a host certificate names at least one host")]
+    NoPrincipal,
+    /// The library refuses.
+    #[error("the host certificate cannot be made: {0}")]
+    Encoding(#[from] ssh_key::Error),
+}
+
+impl Ca {
+    /// A certificate of the gateway-host CA, for the gateway's key or a VM's name on `ssh -J`.
+    pub fn gateway_host_certificate(
+        &self,
+        key: &PublicKey,
+        names: &[String],
+        now: Timestamp,
+    ) -> Result<Certificate, HostError> {
+        let key_id = format!("gateway-host/{}", names.first().map_or("", String::as_str));
+        let until = now.plus_seconds(GATEWAY_HOST_CERT_SECONDS);
+        sign(&self.gateway_host, Subject { key, names, key_id, serial: 0 }, (now, until))
+    }
+
+    /// A certificate of the VM-host CA for an instance. Its principals are the instance, which is
+    /// what gateways check, and the VM's name, for people who look at it.
+    pub fn vm_host_certificate(
+        &self,
+        key: &PublicKey,
+        (instance, vm): (&InstanceId, &VmName),
+        (serial, now): (u64, Timestamp),
+    ) -> Result<Certificate, HostError> {
+        let names = [instance.to_string(), vm.to_string()];
+        let key_id = format!("vm-host/{instance}");
+        let until = now.plus_seconds(VM_HOST_CERT_SECONDS);
+        sign(&self.vm_host, Subject { key, names: &names, key_id, serial }, (now, until))
+    }
+
+    /// The user CA's public key: what a VM's `TrustedUserCAKeys` holds.
+    pub fn user_ca(&self) -> &PublicKey {
+        self.user.public_key()
+    }
+    /// The gateway-host CA's public key: what operators' known_hosts hold.
+    pub fn gateway_host_ca(&self) -> &PublicKey {
+        self.gateway_host.public_key()
+    }
+    /// The VM-host CA's public key: what this gateway trusts VMs by.
+    pub fn vm_host_ca(&self) -> &PublicKey {
+        self.vm_host.public_key()
+    }
+}
+
+struct Subject<'a> {
+    key: &'a PublicKey,
+    names: &'a [String],
+    key_id: String,
+    serial: u64,
+}
+
+fn sign(
+    ca: &PrivateKey,
+    subject: Subject<'_>,
+    (now, until): (Timestamp, Timestamp),
+) -> Result<Certificate, HostError> {
+    if subject.names.is_empty() {
+        return Err(HostError::NoPrincipal);
+    }
+    let nonce = super::entropy().map_err(|_| HostError::Entropy)?;
+    let seconds = |at: Timestamp| u64::try_from(at.seconds()).unwrap_or_default();
+    let from = seconds(now.plus_seconds(-CERT_BACKDATE_SECONDS));
+    let mut builder = Builder::new(nonce, subject.key.key_data().clone(), from, seconds(until))?;
+    builder.cert_type(CertType::Host)?;
+    builder.serial(subject.serial)?;
+    builder.key_id(subject.key_id)?;
+    for name in subject.names {
+        builder.valid_principal(name.clone())?;
+    }
+    Ok(builder.sign(ca)?)
+}

@@ -1,0 +1,152 @@
+//! Certificates: drafted for a recorded grant, entered, and only then signed.
+//!
+//! [`Ca::prepare`] takes a `Recorded<Grant>`, so there is no draft without a grant in the log.
+//! [`Ca::issue`] enters the draft's digest, after it has looked once more at the lease under the
+//! head of the log. [`Ca::sign`] takes the `Recorded<Issuance>` of exactly that draft and makes
+//! the one signature. If we crash between the entry and the signature, the log names a certificate
+//! that never was, which harms nobody; the other order could leave a certificate that no entry
+//! names.
+
+mod host;
+mod issuance;
+mod lease;
+
+pub use host::HostError;
+pub use issuance::Issuance;
+pub use lease::Lease;
+
+use crate::{gate::Live, ledger::Recorded, relay::recording::Blank};
+use bastion_core::{
+    authorize::Grant,
+    cert::{self, CertContent, CertError, CertTerms},
+    id::RecordingId,
+};
+use ipnet::IpNet;
+use russh::keys::{
+    PrivateKey,
+    ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey},
+};
+use std::{io, net::SocketAddr, sync::Arc};
+
+/// The authorities of a deployment that this process holds.
+pub struct Ca {
+    user: PrivateKey,
+    gateway_host: PrivateKey,
+    vm_host: PrivateKey,
+    egress: Vec<IpNet>,
+    live: Arc<Live>,
+}
+
+/// The private keys, as read from their files.
+pub struct Authorities {
+    /// Signs the certificates that log in to VMs.
+    pub user: PrivateKey,
+    /// Signs what operators' known_hosts trust.
+    pub gateway_host: PrivateKey,
+    /// Signs the host certificates of VMs.
+    pub vm_host: PrivateKey,
+}
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    /// The content cannot be certified.
+    #[error(transparent)]
+    Certificate(#[from] CertError),
+    /// The address of the VM in the inventory is not `host:port`.
+    #[error("the address `{0}` of the VM is not a socket address: correct the inventory")]
+    Address(String),
+    /// No way to the VM from here.
+    #[error("no route to the VM at {0}: {1}")]
+    Route(String, io::Error),
+    /// No randomness.
+    #[error("the system has no randomness")]
+    Entropy,
+    /// The entry is about another draft.
+    #[error("the issuance entry is about another certificate")]
+    OtherDraft,
+}
+
+/// The key of one channel: made for it, kept in memory, gone with it.
+pub struct EgressKey(PrivateKey);
+
+impl EgressKey {
+    /// A fresh ed25519 key.
+    pub fn fresh() -> Result<Self, CaError> {
+        let key = Ed25519Keypair::from(Ed25519PrivateKey::from_bytes(&entropy()?));
+        Ok(Self(PrivateKey::from(key)))
+    }
+}
+
+/// A certificate without its signature, for a grant that stands in the log.
+pub struct Draft {
+    grant: Recorded<Grant>,
+    key: EgressKey,
+    body: cert::Draft,
+    recording: RecordingId,
+    wrapped_json: String,
+}
+
+impl Draft {
+    /// The grant that it is for.
+    pub fn grant(&self) -> &Grant {
+        self.grant.get()
+    }
+}
+
+impl Ca {
+    /// Takes the authorities; `egress` are the ranges that VMs see this gateway come from, empty
+    /// for the address that each VM is dialled from.
+    pub fn new(authorities: Authorities, egress: Vec<IpNet>, live: Arc<Live>) -> Self {
+        let Authorities { user, gateway_host, vm_host } = authorities;
+        Self { user, gateway_host, vm_host, egress, live }
+    }
+
+    /// Drafts the certificate of a recorded grant, for a key and a recording made for it.
+    pub fn prepare(
+        &self,
+        grant: Recorded<Grant>,
+        key: EgressKey,
+        blank: &Blank,
+    ) -> Result<Draft, CaError> {
+        let egress = self.egress_for(&grant.get().instance().address)?;
+        let terms = CertTerms { serial: grant.seq(), now: grant.time(), egress: &egress };
+        let content = CertContent::of(grant.get(), &terms)?;
+        let (subject, ca) = (key.0.public_key().key_data(), self.user.public_key().key_data());
+        let body = content.draft(subject, ca, entropy()?)?;
+        let recording = blank.id().clone();
+        Ok(Draft { grant, key, body, recording, wrapped_json: blank.wrapped_json().to_owned() })
+    }
+
+    /// The one signature that opens a VM, after the entry that names it.
+    pub fn sign(&self, draft: Draft, issuance: Recorded<Issuance>) -> Result<Lease, CaError> {
+        if !issuance.get().is_of(&draft) {
+            return Err(CaError::OtherDraft);
+        }
+        let certificate = draft.body.sign(&self.user, &[])?;
+        Ok(Lease::new(draft, certificate, &self.live))
+    }
+
+    /// The ranges for `source-address`: those of the configuration, or the one address that the
+    /// system would dial this VM from. Asking a UDP socket sends nothing.
+    fn egress_for(&self, address: &str) -> Result<Vec<IpNet>, CaError> {
+        if !self.egress.is_empty() {
+            return Ok(self.egress.clone());
+        }
+        let vm: SocketAddr = address.parse().map_err(|_| CaError::Address(address.to_owned()))?;
+        let any = if vm.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let ask = || {
+            let socket = std::net::UdpSocket::bind(any)?;
+            socket.connect(vm)?;
+            socket.local_addr()
+        };
+        let local = ask().map_err(|error| CaError::Route(address.to_owned(), error))?;
+        Ok(vec![IpNet::from(local.ip().to_canonical())])
+    }
+}
+
+fn entropy() -> Result<[u8; 32], CaError> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| CaError::Entropy)?;
+    Ok(bytes)
+}
