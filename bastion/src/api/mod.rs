@@ -15,6 +15,7 @@ pub mod frame;
 pub mod line;
 mod permit;
 pub mod print;
+pub mod socket;
 mod tree;
 
 use crate::app::App;
@@ -73,6 +74,10 @@ pub trait Output: Send {
     fn err<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>>;
     /// A named file of a report; a caller on the same machine writes it where `--out` says.
     fn file<'a>(&'a mut self, name: &'a str, bytes: Vec<u8>) -> BoxFuture<'a, io::Result<()>>;
+    /// Whether [`Self::file`] has somewhere to put files; otherwise several go out as one tar.
+    fn wants_files(&self) -> bool {
+        false
+    }
 }
 
 /// What a command answers.

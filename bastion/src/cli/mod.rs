@@ -6,6 +6,7 @@
 //! log names the Unix user.
 
 pub mod init;
+mod local;
 mod tracing;
 
 use crate::config::Config;
