@@ -305,6 +305,7 @@ pub const EGRESS_START_SECONDS: u64 = 30;
 
 /// Seconds without a byte from a VM after which it is asked whether it still lives.
 pub const EGRESS_KEEPALIVE_SECONDS: u64 = 30;
+
 /// One frame on the Unix socket of local commands: a command line fits, and memory stays small.
 pub const SOCKET_FRAME_BYTES_MAX: usize = 256 * 1024;
 
