@@ -1,49 +1,201 @@
-//! What a running bastion is made of.
+//! What a running bastion is made of. The only place where the adapters are built and joined.
+//!
+//! Three ways in: [`App::create`] makes the log of a new deployment, [`App::open`] opens one
+//! without listening (local commands while no gateway runs), [`serve`] runs the gateway. All
+//! three read the same keys and load the same policy; none goes on with one that is not in order.
 
 use crate::{
+    authn::Authn,
+    ca::{Authorities, Ca},
     config::Config,
+    egress::Egress,
+    gate::{Gate, Ground, Live, PolicyCell},
     keyfile::{self, KeyFileError},
-    ledger::{Ledger, OpenError, Opening},
+    ledger::{Ledger, LedgerError, OpenError, Opening, RecordingFound},
+    relay::{
+        Spools,
+        recording::{Recipient, Recorder},
+    },
     store::{Db, Options, StoreError},
 };
+use audit_schema::{
+    event::{Actor, ActorKind},
+    hash::Hash,
+};
+use bastion_core::policy::{Policy, PolicyErrors};
+use std::{fs, io, path::PathBuf, sync::Arc};
+
+mod policy;
+mod run;
+
+pub use policy::load as load_policy;
+pub use run::{Serving, offline_reads_file, serve};
 
 /// A deployment that is open.
 pub struct App {
     /// Its configuration.
-    pub(crate) config: Config,
-    /// Its log.
-    pub(crate) ledger: Ledger,
+    pub config: Config,
+    /// The log.
+    pub ledger: Ledger,
+    /// The policy of this process.
+    pub policy: Arc<PolicyCell>,
+    /// The one place of decisions.
+    pub gate: Gate,
+    /// The leases that live in this process.
+    pub live: Arc<Live>,
+    /// The authorities.
+    pub ca: Ca,
+    /// Who may come in.
+    pub authn: Authn,
+    /// The way to VMs.
+    pub egress: Egress,
+    /// The recordings.
+    pub recorder: Recorder,
+    /// What waits on disk for slow receivers.
+    pub spools: Arc<Spools>,
 }
 
 /// Why a deployment cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum AppError {
-    /// A key cannot be used.
+pub enum StartError {
+    /// A key is not usable.
     #[error("{0}")]
     Key(#[from] KeyFileError),
-    /// The store cannot be used.
+    /// The recorder cannot start.
+    #[error("{0}")]
+    Recorder(#[from] crate::relay::recording::RecorderError),
+    /// The recording key is not usable.
+    #[error("{0}")]
+    RecordingKey(#[from] crate::relay::recording::KeyError),
+    /// The store is not usable.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// The log does not hold.
+    /// The log is not usable.
     #[error("{0}")]
     Log(#[from] OpenError),
+    /// The log does not take an entry.
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
+    /// A file or folder is not usable.
+    #[error("{0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// The policy files are wrong.
+    #[error("the policy in {0} is not valid, and nothing runs without one:\n{1}")]
+    Policy(PathBuf, PolicyErrors),
+    /// The policy files are not those in force.
+    #[error(
+        "the policy files in {folder} (digest {found}) are not the policy in force (digest \
+         {in_force}): put those back, or put these in force with `bastion serve --accept-policy`, \
+         which is entered in the log for every customer"
+    )]
+    PolicyChanged {
+        /// Where the files are.
+        folder: PathBuf,
+        /// Their digest.
+        found: Hash,
+        /// What the log says.
+        in_force: String,
+    },
+    /// The deployment's name in the configuration is not the log's.
+    #[error("the configuration says origin {config}, the log is {log}: they belong apart")]
+    Origin {
+        /// In the configuration.
+        config: String,
+        /// In entry 0.
+        log: String,
+    },
+    /// The listener cannot start.
+    #[error("{0}")]
+    Listen(String),
 }
 
 impl App {
-    /// Opens a deployment without a listener: what local commands read while no gateway runs.
-    pub async fn open(config: Config) -> Result<Self, AppError> {
+    /// Makes the log of a new deployment, with the policy of its folder in force.
+    pub async fn create(config: Config) -> Result<Self, StartError> {
+        let db = Db::open(&config.store.url(), Options::CREATE).await?;
         let log_key = keyfile::read_log_key(&config.keys.log)?;
-        let db = Db::open(&config.store.url(), Options::OPEN).await?;
-        let ledger = Ledger::open(db, Opening::new(config.gateway.clone(), log_key)).await?;
-        Ok(Self { config, ledger })
+        let opening = Opening::new(config.gateway.clone(), log_key);
+        let ledger = Ledger::create(db, &config.origin, opening).await?;
+        let policy = policy::load(&config)?;
+        policy::first(&ledger, &policy).await?;
+        Self::assemble(config, ledger, policy)
+    }
+
+    /// Opens a deployment that no gateway serves, and closes what a crash left open.
+    pub async fn open(config: Config) -> Result<Self, StartError> {
+        let ledger = open_ledger(&config).await?;
+        let policy = policy::load(&config)?;
+        let app = Self::assemble(config, ledger, policy)?;
+        app.recover().await?;
+        Ok(app)
+    }
+
+    fn assemble(config: Config, ledger: Ledger, policy: Policy) -> Result<Self, StartError> {
+        let live = Arc::new(Live::default());
+        let policy = Arc::new(PolicyCell::new(policy));
+        let keys = &config.keys;
+        let authorities = Authorities {
+            user: keyfile::read_ssh(&keys.user_ca)?,
+            gateway_host: keyfile::read_ssh(&keys.gateway_host_ca)?,
+            vm_host: keyfile::read_ssh(&keys.vm_host_ca)?,
+        };
+        let ca = Ca::new(authorities, config.egress.source_ranges.clone(), Arc::clone(&live));
+        let ground = Ground { origin: config.origin.clone(), courses: config.courses.clone() };
+        let vm_hosts = vec![ca.vm_host_ca().key_data().clone()];
+        let pem = keyfile::read_recording_key(&config.recordings.provider_key)?;
+        let recordings = &config.recordings;
+        let recorder = Recorder::start(
+            &recordings.dir,
+            Recipient::from_pem(&pem)?,
+            recordings.free_bytes_min,
+        )?;
+        Ok(Self {
+            gate: Gate::new(ledger.clone(), Arc::clone(&policy), ground),
+            authn: Authn::new(ledger.db().clone(), config.operator_cas.clone()),
+            egress: Egress::new(vm_hosts, config.egress.connect),
+            spools: Spools::new(&config.recordings.dir),
+            policy,
+            live,
+            ca,
+            recorder,
+            ledger,
+            config,
+        })
+    }
+
+    /// Closes what a crash left open, each with an entry that says what its recording still holds.
+    async fn recover(&self) -> Result<(), StartError> {
+        let recovery = self
+            .ledger
+            .recover(|open| {
+                let path = self.recorder.path(open.recording.as_ref()?);
+                let file = fs::File::open(path).ok()?;
+                let found = crate::relay::recording::verify(io::BufReader::new(file), None).ok()?;
+                let last = found.last()?;
+                Some(RecordingFound { bytes: last.bytes, digest: last.digest.to_string() })
+            })
+            .await?;
+        if recovery.leases + recovery.sessions > 0 {
+            tracing::warn!(?recovery, "closed what the last run left open");
+        }
+        Ok(())
+    }
+
+    /// The gateway as an actor, for entries that nobody asked for.
+    pub fn gateway_actor(&self) -> Actor {
+        Actor { id: self.config.gateway.clone(), kind: ActorKind::Gateway }
     }
 }
 
-/// Runs the gateway of a deployment until `stop` resolves.
-pub async fn serve(
-    config: crate::config::Config,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), std::io::Error> {
-    drop(stop);
-    Err(std::io::Error::other(format!("{} cannot be served yet", config.origin)))
+async fn open_ledger(config: &Config) -> Result<Ledger, StartError> {
+    let db = Db::open(&config.store.url(), Options::OPEN).await?;
+    let log_key = keyfile::read_log_key(&config.keys.log)?;
+    let ledger = Ledger::open(db, Opening::new(config.gateway.clone(), log_key)).await?;
+    if ledger.origin() != config.origin {
+        return Err(StartError::Origin {
+            config: config.origin.clone(),
+            log: ledger.origin().to_owned(),
+        });
+    }
+    Ok(ledger)
 }

@@ -1,0 +1,95 @@
+//! `bastion serve`: from an opened log to the last entry.
+//!
+//! In order: recover what a crash left open, check that the policy is the one in force, enter the
+//! start, and only then listen. At the end: no new connections, every channel ended and entered,
+//! and the stop is the last entry. A crash anywhere before that is what the next start recovers.
+
+use super::{App, StartError, policy};
+use crate::{config::Config, metrics};
+use bastion_core::lease::Cause;
+use std::{fs, io, path::PathBuf, sync::Arc};
+use tokio::{sync::watch, task::JoinSet};
+
+/// What `bastion serve` may be told besides its configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Serving {
+    /// Put the policy files in force if they are not.
+    pub accept_policy: bool,
+}
+
+/// Runs the gateway of a deployment until `stop` resolves.
+pub async fn serve(
+    config: Config,
+    serving: Serving,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), StartError> {
+    let app = Arc::new(App::open(config).await?);
+    check_policy(&app, serving).await?;
+    announce(&app).await?;
+
+    let (stopping, stopped) = watch::channel(false);
+    let mut tasks = background(&app);
+    drop(stopped);
+    stop.await;
+    tracing::info!("stopping");
+    app.live.end_all(Cause::GatewayStopping);
+    stopping.send_replace(true);
+    tasks.shutdown().await;
+    // The last entry: whoever reads the log sees an orderly end.
+    app.ledger.stopped("asked to stop").await?.into_inner();
+    Ok(())
+}
+
+/// What runs beside the listener for the life of the gateway.
+fn background(app: &Arc<App>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let watching = Arc::clone(app);
+    tasks.spawn(async move { watching.live.watch(&watching.ledger).await });
+    if let Some(address) = app.config.metrics {
+        tasks.spawn(async move {
+            if let Err(error) = metrics::serve(address).await {
+                tracing::error!(%error, "metrics are not served");
+            }
+        });
+    }
+    tasks
+}
+
+async fn check_policy(app: &App, serving: Serving) -> Result<(), StartError> {
+    let policy = app.policy.current();
+    let found = policy.digest();
+    match policy::in_force(&app.ledger).await? {
+        Some(digest) if digest == found.to_string() => Ok(()),
+        Some(_) if serving.accept_policy => {
+            policy::put_in_force(&app.ledger, &policy).await?;
+            Ok(())
+        }
+        in_force => Err(StartError::PolicyChanged {
+            folder: app.config.policies.clone(),
+            found,
+            in_force: in_force.unwrap_or_else(|| "none".into()),
+        }),
+    }
+}
+
+/// Enters the start, with how often the store was read while no gateway ran.
+async fn announce(app: &App) -> Result<(), StartError> {
+    let file = offline_reads_file(&app.config);
+    let reads = match fs::read_to_string(&file) {
+        Ok(text) => text.lines().count() as u64,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(StartError::Io(file, error)),
+    };
+    let digest = app.policy.current().digest().to_string();
+    app.ledger.started(&digest, reads).await?.into_inner();
+    if reads > 0 {
+        // If we crash before this, the next start counts them again: too many, never too few.
+        fs::remove_file(&file).map_err(|error| StartError::Io(file, error))?;
+    }
+    Ok(())
+}
+
+/// One line for each time that the store was read without being able to enter it.
+pub fn offline_reads_file(config: &Config) -> PathBuf {
+    config.dir.join("run/offline-reads")
+}
