@@ -5,7 +5,7 @@
 //! and the stop is the last entry. A crash anywhere before that is what the next start recovers.
 
 use super::{App, StartError, policy};
-use crate::{config::Config, metrics};
+use crate::{api::socket::Socket, config::Config, metrics};
 use bastion_core::lease::Cause;
 use std::{fs, io, path::PathBuf, sync::Arc};
 use tokio::{sync::watch, task::JoinSet};
@@ -25,10 +25,13 @@ pub async fn serve(
 ) -> Result<(), StartError> {
     let app = Arc::new(App::open(config).await?);
     check_policy(&app, serving).await?;
+    let socket = Socket::bind(&app.config.socket)
+        .await
+        .map_err(|error| StartError::Io(app.config.socket.clone(), error))?;
     announce(&app).await?;
 
     let (stopping, stopped) = watch::channel(false);
-    let mut tasks = background(&app);
+    let mut tasks = background(&app, socket);
     drop(stopped);
     stop.await;
     tracing::info!("stopping");
@@ -41,8 +44,9 @@ pub async fn serve(
 }
 
 /// What runs beside the listener for the life of the gateway.
-fn background(app: &Arc<App>) -> JoinSet<()> {
+fn background(app: &Arc<App>, socket: Socket) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
+    tasks.spawn(socket.serve(Arc::clone(app)));
     let watching = Arc::clone(app);
     tasks.spawn(async move { watching.live.watch(&watching.ledger).await });
     if let Some(address) = app.config.metrics {
