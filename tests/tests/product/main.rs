@@ -16,12 +16,17 @@ macro_rules! on_both_stores {
 }
 use on_both_stores;
 
+mod crash;
+mod forms;
+mod malformed;
 mod promise_1_no_log_no_login;
 mod promise_2_no_consent_no_data;
 mod promise_3_withdrawn_means_gone;
 mod promise_4_nothing_hidden;
 mod promise_5_one_vm_one_life;
 mod promise_6_only_trained_operators;
+mod refusals;
+mod tamper;
 mod walk;
 
 use bastion_tests::{postgres::Cluster, world::World};
