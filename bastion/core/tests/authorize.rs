@@ -64,9 +64,8 @@ fn cases() -> Vec<Case> {
         }),
         case("no such VM", R::VmUnknown, |a| a.facts.instance = None),
         case("not to be told", R::VmNotListed, |a| {
-            a.policy = policy_with(
-                "@id(\"x\") forbid(principal, action == Action::\"list\", resource);",
-            );
+            a.policy =
+                policy_with("@id(\"x\") forbid(principal, action == Action::\"list\", resource);");
         }),
         case("facts of another operator", R::FactsIncomplete, |a| {
             a.facts.operator = Some(otto());
@@ -147,9 +146,8 @@ fn cases() -> Vec<Case> {
             a.consent().uses = vec!["s-8".parse().unwrap(), "s-9".parse().unwrap()];
         }),
         case("other channel rules", R::ConsentRulesChanged, |a| {
-            a.policy = policy_with(
-                "@id(\"x\") forbid(principal, action == Action::\"sftp\", resource);",
-            );
+            a.policy =
+                policy_with("@id(\"x\") forbid(principal, action == Action::\"sftp\", resource);");
         }),
         case("not signed", R::ConsentUnsigned, |a| a.consent().signatures.clear()),
         case("another revision is current", R::ConsentUnsigned, |a| a.consent().revision = 2),

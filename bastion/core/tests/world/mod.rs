@@ -71,11 +71,8 @@ fn operator(id: &str, handle: &str) -> Operator {
 
 pub fn instance(vm: &str, id: &str) -> VmInstance {
     let customer = vm.split_once('.').unwrap().1;
-    let account = |name: &str, level| Account {
-        name: name.parse().unwrap(),
-        level,
-        unix_user: name.into(),
-    };
+    let account =
+        |name: &str, level| Account { name: name.parse().unwrap(), level, unix_user: name.into() };
     VmInstance {
         id: id.parse().unwrap(),
         vm: vm.parse().unwrap(),
