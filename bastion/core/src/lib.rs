@@ -7,14 +7,14 @@
 //! [`lease`] says why a channel ends, [`cast`] what is recorded of it, and [`report`] what all of
 //! it was.
 
-pub mod cast;
-pub mod escape;
 pub mod algorithm;
 pub mod authorize;
+pub mod cast;
 pub mod cert;
 pub mod channel;
 mod code;
 pub mod consent;
+pub mod escape;
 pub mod hostcert;
 pub mod id;
 pub mod lease;
