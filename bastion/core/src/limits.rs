@@ -332,3 +332,35 @@ pub const GATEWAY_HOST_CERT_SECONDS: i64 = 24 * 3600;
 /// Validity of a VM's host certificate, in seconds: a year, or the VM's life if that is shorter
 /// (the instance in it is worth nothing afterwards).
 pub const VM_HOST_CERT_SECONDS: i64 = 365 * 24 * 3600;
+/// How long the end of output waits for the exit status that usually follows, in milliseconds.
+pub const EOF_HOLD_MILLIS: u64 = 250;
+
+/// Changes between output and error output whose order is kept while they wait.
+pub const OUTBOX_RUNS_MAX: usize = 16 << 10;
+
+/// Seconds in which the VM may take what an operator sent before leaving.
+pub const LEFT_GRACE_SECONDS: u64 = 5;
+
+/// Seconds in which a VM may take our good-bye.
+pub const PARTING_SECONDS: u64 = 5;
+
+/// Evidence that waits to become entries before the channel waits.
+pub const EVIDENCE_WAITING_MAX: usize = 64;
+
+/// Requests of one sftp session that are followed at once; OpenSSH sends 64.
+pub const SFTP_REQUESTS_MAX: usize = 1024;
+
+/// Files of one sftp session that are followed at once.
+pub const SFTP_FILES_MAX: usize = 512;
+
+/// Sizes of paths that one sftp session remembers.
+pub const SFTP_SIZES_MAX: usize = 64;
+
+/// A file handle of sftp: the protocol's own bound.
+pub const SFTP_HANDLE_BYTES_MAX: usize = 256;
+
+/// A path of sftp that stands in the log: Linux has no longer ones.
+pub const SFTP_PATH_BYTES_MAX: usize = 4096;
+
+/// The head of an sftp packet that is read; larger ones are listings, and pass.
+pub const SFTP_PACKET_BYTES_MAX: usize = 64 << 10;

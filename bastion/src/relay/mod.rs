@@ -1,10 +1,23 @@
 //! The relay: one operator channel joined to one VM channel, recorded, at both sides' pace.
+//!
+//! [`run`] is the whole of it. An operator cannot tell it from a direct connection, except that
+//! everything is on record: no byte is delivered that the recording does not have, output that
+//! nobody takes is held back at its source, and neither a stuck operator nor a stuck VM stops
+//! anything but its own channel.
 
+mod closing;
 pub mod downstream;
 mod fifo;
 mod keystream;
+mod outbox;
+mod pump;
 pub mod recording;
+mod scribe;
+pub mod sftp;
 pub(crate) mod socket;
 mod spool;
 
+pub use closing::{Closing, Evidence, Terms};
+pub use outbox::Exit;
+pub use pump::run;
 pub use spool::{Overrun, Spools};

@@ -52,6 +52,7 @@ pub struct Input {
 }
 
 pub(super) struct Lane {
+    spools: Arc<Spools>,
     state: Mutex<State>,
     hold: Arc<Hold>,
 }
@@ -89,7 +90,8 @@ impl Lane {
             data_waker: None,
             control_waker: None,
         };
-        let lane = Arc::new(Self { state: Mutex::new(state), hold: Arc::clone(hold) });
+        let (spools, hold) = (Arc::clone(spools), Arc::clone(hold));
+        let lane = Arc::new(Self { spools, state: Mutex::new(state), hold });
         let input = Input { lane: Arc::clone(&lane), rest: Bytes::new() };
         (Arc::clone(&lane), Inbox(lane), input)
     }
@@ -200,6 +202,11 @@ impl Input {
     /// The next thing that overtakes. May be dropped while it waits.
     pub async fn control(&self) -> Control {
         poll_fn(|cx| self.poll_control(cx)).await
+    }
+
+    /// Where the backlogs of this channel go, of both directions.
+    pub(crate) fn spools(&self) -> &Arc<Spools> {
+        &self.lane.spools
     }
 
     /// As [`Input::next`], for two loops that share this input: only one may ask for pieces.

@@ -117,9 +117,11 @@ impl Encoder {
             Self::Terminal(cast) => terminal(cast, micros, moment, text),
             Self::Streams => streams(micros, moment, text),
             Self::Operations => {
-                if let Moment::Operation(line) = moment {
-                    text.extend_from_slice(line.as_bytes());
-                    text.push(b'\n');
+                // The line is a JSON object; the time becomes its first member.
+                if let Moment::Operation(line) = moment
+                    && let Some(rest) = line.strip_prefix('{')
+                {
+                    text.extend_from_slice(format!("{{\"at_micros\":{micros},{rest}\n").as_bytes());
                 }
             }
         }

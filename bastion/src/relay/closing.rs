@@ -1,0 +1,125 @@
+//! How a channel came to its end, and what was found on the way.
+
+use super::{
+    outbox::Exit,
+    recording::{Recording, RecordingFailed, Segment},
+    sftp::{Change, Transfer},
+    spool::Overrun,
+};
+use crate::egress::EgressError;
+use audit_schema::{event::Outcome, time::Timestamp};
+use bastion_core::lease::Cause;
+use russh::{ChannelWriteHalf, server};
+use std::time::Duration;
+use tokio::{sync::watch, time::Instant};
+
+/// Until when a channel may live.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// On the monotonic clock.
+    pub deadline: Instant,
+    /// On the wall clock; whichever comes first.
+    pub deadline_at: Timestamp,
+    /// What the deadline means.
+    pub deadline_cause: Cause,
+    /// Turns to `Some` when the ground is gone.
+    pub end: watch::Receiver<Option<Cause>>,
+    /// How long nothing may go through.
+    pub idle: Duration,
+}
+
+/// What the relay finds while a channel lives, for the log.
+#[derive(Clone, Debug)]
+pub enum Evidence {
+    /// A segment of the recording was sealed.
+    Segment(Segment),
+    /// A file went through.
+    Transferred(Transfer),
+    /// A file was changed in another way.
+    Changed(Change),
+}
+
+/// A channel that is over. The operator's side is handed back: whoever asked for the relay says
+/// the last words there and closes it, and closes the recording.
+pub struct Closing {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// A stable word for why.
+    pub reason: &'static str,
+    /// What the operator should read, when it did not end by itself.
+    pub sentence: Option<String>,
+    /// How the program ended, if it did.
+    pub exit: Option<Exit>,
+    /// Bytes from the operator that were passed on.
+    pub bytes_in: u64,
+    /// Bytes of output that were passed on.
+    pub bytes_out: u64,
+    /// Bytes of error output that were passed on.
+    pub bytes_err: u64,
+    /// To be closed.
+    pub recording: Recording,
+    /// The operator's channel, not closed.
+    pub write: ChannelWriteHalf<server::Msg>,
+    /// The operator's connection.
+    pub handle: server::Handle,
+}
+
+/// Why the relay stops.
+#[derive(Debug)]
+pub(super) enum Ending {
+    ProgramEnded,
+    OperatorLeft,
+    VmLost,
+    NotStarted(EgressError),
+    Cut(Cause),
+    Overrun(Overrun),
+    Unrecorded(RecordingFailed),
+}
+
+impl Ending {
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::ProgramEnded | Self::OperatorLeft => Outcome::Completed,
+            Self::NotStarted(_) => Outcome::Unreachable,
+            Self::Cut(_) | Self::Overrun(_) => Outcome::Cut,
+            Self::VmLost | Self::Unrecorded(_) => Outcome::Failed,
+        }
+    }
+
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::ProgramEnded => "program_ended",
+            Self::OperatorLeft => "operator_left",
+            Self::VmLost => "vm_connection_lost",
+            Self::NotStarted(why) => why.reason(),
+            Self::Cut(cause) => cause.as_str(),
+            Self::Overrun(_) => "backlog_overrun",
+            Self::Unrecorded(_) => Cause::RecordingFailed.as_str(),
+        }
+    }
+
+    pub(super) fn sentence(&self) -> Option<String> {
+        let ends =
+            |why: &dyn std::fmt::Display| Some(format!("bastion: this channel ends now: {why}."));
+        match self {
+            Self::ProgramEnded | Self::OperatorLeft => None,
+            Self::VmLost => ends(&"the connection to the VM was lost"),
+            Self::NotStarted(why) => Some(format!("bastion: {why}.")),
+            Self::Cut(cause) => Some(cause.sentence()),
+            Self::Overrun(why) => ends(why),
+            Self::Unrecorded(why) => ends(why),
+        }
+    }
+}
+
+impl From<Overrun> for Ending {
+    fn from(why: Overrun) -> Self {
+        Self::Overrun(why)
+    }
+}
+
+impl From<RecordingFailed> for Ending {
+    fn from(why: RecordingFailed) -> Self {
+        Self::Unrecorded(why)
+    }
+}

@@ -1,0 +1,272 @@
+//! The relay itself: a channel of an operator and a channel of a VM, joined until one of them, or
+//! the lease, is over.
+//!
+//! ```text
+//!            ┌── control: sizes, signals ──────────────▶ VM
+//! operator ──┴── upload: Input ─▶ recording ───────────▶ VM
+//! operator ◀──── download: recording ◀─ Outbox ◀─ drain ─ VM
+//! ```
+//!
+//! Four loops in one task, so that no lock is ever held across a wait and dropping the task drops
+//! all of it. `drain` never waits for the operator, and the handler never waits for `upload`, so
+//! neither connection's reading ever parks. A watch stands beside them: the lease's end, the
+//! deadline on both clocks, idleness, a recording that cannot be written.
+
+use super::{
+    closing::{Closing, Ending, Evidence, Terms},
+    downstream::{Control, Downstream, Input, Kind, Piece},
+    outbox::{Exit, Next, Outbox, Stream},
+    recording::{Moment, Recording},
+    scribe::{Scribe, signal_name},
+    sftp::Observer,
+};
+use crate::egress::{Gate, Upstream};
+use bastion_core::{
+    lease::Cause,
+    limits::{LEFT_GRACE_SECONDS, PARTING_SECONDS},
+};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client, server};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+use tokio::{sync::mpsc, time::sleep};
+
+/// Joins the two sides until the channel is over. Every byte is in the recording's hands before it
+/// is passed on; everything worth an entry goes to `evidence`, whose reader may make us wait.
+pub async fn run(
+    down: Downstream,
+    mut up: Upstream,
+    recording: Recording,
+    terms: Terms,
+    evidence: mpsc::Sender<Evidence>,
+) -> Closing {
+    let observer = matches!(down.setup.kind, Kind::Sftp).then(Observer::default);
+    let scribe = Scribe::new(recording, observer, evidence);
+    let outbox = Outbox::new(down.input.spools(), up.gate.clone());
+    let mut ending = tokio::select! {
+        biased;
+        ending = watch(&terms, &scribe) => ending,
+        ending = scribe.seals() => ending,
+        ending = relay(&down, &mut up, &scribe, &outbox) => ending,
+    };
+    if let Err(worse) = scribe.finish().await {
+        ending = worse;
+    }
+    // The VM's session ends now, whatever the operator does; nobody waits for it.
+    tokio::spawn(part(up));
+    tracing::debug!(?ending, "a channel is over");
+    Closing {
+        outcome: ending.outcome(),
+        reason: ending.reason(),
+        sentence: ending.sentence(),
+        exit: outbox.known_exit(),
+        bytes_in: scribe.bytes_in.load(Ordering::Relaxed),
+        bytes_out: scribe.bytes_out.load(Ordering::Relaxed),
+        bytes_err: scribe.bytes_err.load(Ordering::Relaxed),
+        recording: scribe.recording,
+        write: down.write,
+        handle: down.handle,
+    }
+}
+
+async fn relay(down: &Downstream, up: &mut Upstream, scribe: &Scribe, outbox: &Outbox) -> Ending {
+    if let Err(ending) = begin(down, up, scribe).await {
+        return ending;
+    }
+    let Upstream { read, write, gate, .. } = up;
+    let result = tokio::select! {
+        ended = drain(read, outbox) => ended,
+        ended = download(down, scribe, outbox) => ended,
+        ended = upload(&down.input, write, (gate, scribe)) => ended,
+        ended = control(&down.input, write, scribe) => ended,
+    };
+    match result {
+        Ok(never) => match never {},
+        Err(ending) => ending,
+    }
+}
+
+/// Every loop runs until there is a reason to end; what else it could return does not exist.
+type Forever = Result<std::convert::Infallible, Ending>;
+
+async fn begin(down: &Downstream, up: &mut Upstream, scribe: &Scribe) -> Result<(), Ending> {
+    up.start(&down.setup).await.map_err(Ending::NotStarted)?;
+    if let Some(notice) = &down.setup.notice {
+        scribe.recording.write(Moment::Output(notice.as_bytes())).await?;
+        let said = down.write.data_bytes(notice.clone().into_bytes()).await;
+        said.map_err(|_| Ending::OperatorLeft)?;
+    }
+    Ok(())
+}
+
+/// VM to outbox. Never waits for the operator.
+async fn drain(read: &mut ChannelReadHalf, outbox: &Outbox) -> Forever {
+    let clean = loop {
+        match read.wait().await {
+            Some(ChannelMsg::Data { data }) => outbox.push(Stream::Output, &data)?,
+            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => outbox.push(Stream::Error, &data)?,
+            Some(ChannelMsg::ExitStatus { exit_status }) => outbox.exit(Exit::Status(exit_status)),
+            Some(ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag }) => {
+                outbox.exit(Exit::Signal {
+                    name: signal_name,
+                    core: core_dumped,
+                    message: error_message,
+                    language: lang_tag,
+                });
+            }
+            Some(ChannelMsg::Eof) => outbox.eof(),
+            Some(ChannelMsg::Close) => break true,
+            None => break false,
+            Some(_) => {}
+        }
+    };
+    outbox.over(clean);
+    // What has gathered is still on its way; `download` ends the relay after it.
+    std::future::pending().await
+}
+
+/// Outbox to operator, at the operator's pace.
+async fn download(down: &Downstream, scribe: &Scribe, outbox: &Outbox) -> Forever {
+    let write = &down.write;
+    loop {
+        let passed = match outbox.next().await? {
+            Next::Data(stream, data) => {
+                scribe.output(stream, &data).await?;
+                match stream {
+                    Stream::Output => write.data_bytes(data).await,
+                    Stream::Error => write.extended_data_bytes(1, data).await,
+                }
+            }
+            Next::Exit(exit) => {
+                scribe.exit(&exit).await?;
+                tell_exit(write, &down.handle, exit).await
+            }
+            Next::Eof => write.eof().await,
+            Next::Over { clean } => {
+                let is_end = clean || outbox.known_exit().is_some();
+                return Err(if is_end { Ending::ProgramEnded } else { Ending::VmLost });
+            }
+        };
+        passed.map_err(|_| Ending::OperatorLeft)?;
+    }
+}
+
+async fn tell_exit(
+    write: &ChannelWriteHalf<server::Msg>,
+    handle: &server::Handle,
+    exit: Exit,
+) -> Result<(), russh::Error> {
+    match exit {
+        Exit::Status(status) => write.exit_status(status).await,
+        Exit::Signal { name, core, message, language } => handle
+            .exit_signal_request(write.id(), name, core, message, language)
+            .await
+            .map_err(|()| russh::Error::SendError),
+    }
+}
+
+/// Operator to VM, at the VM's pace.
+async fn upload(
+    input: &Input,
+    write: &ChannelWriteHalf<client::Msg>,
+    (gate, scribe): (&Gate, &Scribe),
+) -> Forever {
+    loop {
+        let passed = match std::future::poll_fn(|cx| input.poll_piece(cx)).await? {
+            Piece::Data(data) => {
+                scribe.input(&data).await?;
+                gate.set_upload_waits(Some(Instant::now()));
+                let passed = write.data_bytes(data).await;
+                gate.set_upload_waits(None);
+                passed
+            }
+            Piece::Eof => {
+                scribe.recording.write(Moment::InputEnd).await?;
+                write.eof().await
+            }
+            // In order: everything before it has been passed on.
+            Piece::Closed => return Err(Ending::OperatorLeft),
+        };
+        if passed.is_err() {
+            // The VM's side is gone: `drain` knows more, and its output may still be on its way.
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// What overtakes the operator's bytes.
+async fn control(input: &Input, write: &ChannelWriteHalf<client::Msg>, scribe: &Scribe) -> Forever {
+    loop {
+        let passed = match input.control().await {
+            Control::Resize(size) => {
+                let (columns, rows) = (size.columns, size.rows);
+                scribe.recording.write(Moment::Resize { columns, rows }).await?;
+                write.window_change(columns, rows, size.width, size.height).await
+            }
+            Control::Signal(signal) => {
+                scribe.recording.write(Moment::Signal(&signal_name(&signal))).await?;
+                write.signal(signal).await
+            }
+            Control::Closed => {
+                // What the operator sent last is still passed on, unless the VM does not take it.
+                sleep(Duration::from_secs(LEFT_GRACE_SECONDS)).await;
+                return Err(Ending::OperatorLeft);
+            }
+        };
+        if passed.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Returns when the channel may live no longer.
+async fn watch(terms: &Terms, scribe: &Scribe) -> Ending {
+    tokio::select! {
+        cause = ground_gone(terms) => Ending::Cut(cause),
+        () = deadline(terms) => Ending::Cut(terms.deadline_cause),
+        () = idleness(terms.idle, scribe) => Ending::Cut(Cause::Idle),
+        why = scribe.recording.failed() => Ending::Unrecorded(why),
+    }
+}
+
+async fn ground_gone(terms: &Terms) -> Cause {
+    let mut end = terms.end.clone();
+    match end.wait_for(Option::is_some).await {
+        Ok(cause) => cause.unwrap_or(Cause::Unconfirmed),
+        // Nobody watches this lease any more: then nobody knows whether it still stands.
+        Err(_) => Cause::Unconfirmed,
+    }
+}
+
+/// Both clocks: the monotonic one cannot be set, and the wall clock is what was promised.
+async fn deadline(terms: &Terms) {
+    while tokio::time::Instant::now() < terms.deadline && crate::clock::now() < terms.deadline_at {
+        let left = terms.deadline - tokio::time::Instant::now();
+        sleep(left.min(Duration::from_secs(1))).await;
+    }
+}
+
+async fn idleness(limit: Duration, scribe: &Scribe) {
+    loop {
+        let left = limit.saturating_sub(scribe.quiet());
+        if left.is_zero() {
+            return;
+        }
+        sleep(left).await;
+    }
+}
+
+/// Closes the VM's side. A VM that does not answer is left to its keepalives.
+async fn part(up: Upstream) {
+    up.gate.set_closed(false);
+    let farewell = async {
+        let closed = up.write.close().await;
+        let left = up.handle.disconnect(russh::Disconnect::ByApplication, "", "").await;
+        closed.and(left)
+    };
+    let limit = Duration::from_secs(PARTING_SECONDS);
+    if !matches!(tokio::time::timeout(limit, farewell).await, Ok(Ok(()))) {
+        tracing::debug!("a VM's connection was already gone");
+    }
+}

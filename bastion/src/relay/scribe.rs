@@ -1,0 +1,143 @@
+//! Who takes down what goes through, before it goes through.
+
+use super::{
+    closing::{Ending, Evidence},
+    outbox::{Exit, Stream},
+    recording::{Moment, Recording},
+    sftp::Observer,
+};
+use bastion_core::lease::Cause;
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::mpsc, time::Instant};
+
+/// The recording of a channel, what sftp does on it, and its counts.
+pub(super) struct Scribe {
+    pub(super) recording: Recording,
+    observer: Option<Mutex<Observer>>,
+    evidence: mpsc::Sender<Evidence>,
+    started: Instant,
+    active_at_micros: AtomicU64,
+    pub(super) bytes_in: AtomicU64,
+    pub(super) bytes_out: AtomicU64,
+    pub(super) bytes_err: AtomicU64,
+}
+
+impl Scribe {
+    pub(super) fn new(
+        recording: Recording,
+        observer: Option<Observer>,
+        evidence: mpsc::Sender<Evidence>,
+    ) -> Self {
+        Self {
+            recording,
+            observer: observer.map(Mutex::new),
+            evidence,
+            started: Instant::now(),
+            active_at_micros: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            bytes_err: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes from the operator, about to be passed on.
+    pub(super) async fn input(&self, data: &[u8]) -> Result<(), Ending> {
+        self.count(&self.bytes_in, data);
+        self.recording.write(Moment::Input(data)).await?;
+        self.observe(|observer| observer.from_operator(data)).await
+    }
+
+    /// Bytes from the VM, about to be passed on.
+    pub(super) async fn output(&self, stream: Stream, data: &[u8]) -> Result<(), Ending> {
+        match stream {
+            Stream::Output => {
+                self.count(&self.bytes_out, data);
+                self.recording.write(Moment::Output(data)).await?;
+                self.observe(|observer| observer.from_vm(data)).await
+            }
+            Stream::Error => {
+                self.count(&self.bytes_err, data);
+                Ok(self.recording.write(Moment::Error(data)).await?)
+            }
+        }
+    }
+
+    /// How the program ended.
+    pub(super) async fn exit(&self, exit: &Exit) -> Result<(), Ending> {
+        let how = match exit {
+            Exit::Status(status) => format!("exit {status}"),
+            Exit::Signal { name, .. } => format!("signal {}", signal_name(name)),
+        };
+        Ok(self.recording.write(Moment::Exit(&how)).await?)
+    }
+
+    /// No more will go through: what sftp left unfinished is evidence, too.
+    pub(super) async fn finish(&self) -> Result<(), Ending> {
+        self.observe(Observer::finish).await
+    }
+
+    /// Passes the recording's seals on to the log, for ever.
+    pub(super) async fn seals(&self) -> Ending {
+        let mut segments = self.recording.segments();
+        while segments.changed().await.is_ok() {
+            let segment = *segments.borrow_and_update();
+            if let Some(segment) = segment
+                && let Err(ending) = self.tell(Evidence::Segment(segment)).await
+            {
+                return ending;
+            }
+        }
+        // The writer thread has given this recording up; `recording.failed()` says why.
+        std::future::pending().await
+    }
+
+    /// How long nothing has gone through.
+    pub(super) fn quiet(&self) -> Duration {
+        let active = Duration::from_micros(self.active_at_micros.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(active)
+    }
+
+    fn count(&self, counter: &AtomicU64, data: &[u8]) {
+        counter.fetch_add(data.len() as u64, Ordering::Relaxed);
+        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.active_at_micros.store(micros, Ordering::Relaxed);
+    }
+
+    async fn observe(
+        &self,
+        see: impl FnOnce(&mut Observer) -> Vec<Evidence>,
+    ) -> Result<(), Ending> {
+        let Some(observer) = &self.observer else { return Ok(()) };
+        // The observer is total: it panics on no input, so a poisoned lock is as good as new.
+        let seen = see(&mut observer.lock().unwrap_or_else(PoisonError::into_inner));
+        for evidence in seen {
+            let line = match &evidence {
+                Evidence::Transferred(transfer) => transfer.line(),
+                Evidence::Changed(change) => change.line(),
+                Evidence::Segment(_) => continue,
+            };
+            self.recording.write(Moment::Operation(&line)).await?;
+            self.tell(evidence).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, evidence: Evidence) -> Result<(), Ending> {
+        let told = self.evidence.send(evidence).await;
+        told.map_err(|_| Ending::Cut(Cause::LogUnavailable))
+    }
+}
+
+/// `TERM`, as it stands in SSH's messages.
+pub(super) fn signal_name(signal: &russh::Sig) -> String {
+    match signal {
+        russh::Sig::Custom(name) => name.clone(),
+        known => format!("{known:?}"),
+    }
+}

@@ -1,0 +1,314 @@
+//! Requests matched with their answers.
+
+use super::{
+    Change,
+    framer::{Framer, Part},
+    packet::{
+        ATTRS, CLOSE, DATA, EOF, EXTENDED, FLAG_CREATE, FLAG_EXCLUSIVE, FLAG_TRUNCATE, FLAG_WRITE,
+        FSETSTAT, FSTAT, Fields, HANDLE, MKDIR, OPEN, READ, REMOVE, RENAME, RMDIR, SETSTAT, STAT,
+        STATUS, SYMLINK, WRITE,
+    },
+    tally::{OpenFile, Tally},
+};
+use crate::relay::closing::Evidence;
+use bastion_core::limits::{
+    SFTP_FILES_MAX, SFTP_HANDLE_BYTES_MAX, SFTP_PATH_BYTES_MAX, SFTP_REQUESTS_MAX, SFTP_SIZES_MAX,
+};
+use std::collections::{HashMap, VecDeque};
+
+/// Follows one sftp session.
+#[derive(Default)]
+pub(in crate::relay) struct Observer {
+    up: Framer,
+    down: Framer,
+    state: State,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: HashMap<u32, Request>,
+    files: HashMap<Vec<u8>, OpenFile>,
+    /// Sizes that the VM told of paths, the latest last: clients ask before they read.
+    sizes: VecDeque<(String, u64)>,
+    /// The file whose data is passing, per direction.
+    writing: Option<Vec<u8>>,
+    reading: Option<Vec<u8>>,
+    told_untracked: bool,
+    found: Vec<Evidence>,
+}
+
+/// A request that the VM has not answered.
+enum Request {
+    Open { path: String, flags: u32 },
+    Close(Vec<u8>),
+    Read { handle: Vec<u8>, offset: u64 },
+    Write(Vec<u8>),
+    Stat(String),
+    Fstat(Vec<u8>),
+    Change { operation: &'static str, path: String, target: Option<String> },
+}
+
+impl Observer {
+    /// Bytes from the operator.
+    pub(in crate::relay) fn from_operator(&mut self, data: &[u8]) -> Vec<Evidence> {
+        let state = &mut self.state;
+        self.up.feed(data, &mut |part| state.request(part));
+        std::mem::take(&mut self.state.found)
+    }
+
+    /// Bytes from the VM.
+    pub(in crate::relay) fn from_vm(&mut self, data: &[u8]) -> Vec<Evidence> {
+        let state = &mut self.state;
+        self.down.feed(data, &mut |part| state.answer(part));
+        std::mem::take(&mut self.state.found)
+    }
+
+    /// The channel is over: files that were never closed.
+    pub(in crate::relay) fn finish(&mut self) -> Vec<Evidence> {
+        let files = std::mem::take(&mut self.state.files);
+        let open = files.into_values().flat_map(|file| file.transfers(false));
+        open.map(Evidence::Transferred).collect()
+    }
+}
+
+impl State {
+    fn request(&mut self, part: Part<'_>) {
+        match part {
+            Part::Head(head) => {
+                // A packet too short for its fields is one that the VM refuses, too.
+                self.request_head(head);
+            }
+            Part::Body(data) => {
+                if let Some(file) = self.writing.as_ref().and_then(|h| self.files.get_mut(h)) {
+                    file.upload.add(data);
+                }
+            }
+            Part::End => self.writing = None,
+            Part::Skipped => self.untracked(),
+        }
+    }
+
+    fn request_head(&mut self, head: &[u8]) -> Option<()> {
+        let mut fields = Fields(head);
+        let kind = fields.byte()?;
+        let id = fields.number()?;
+        let change = |operation, path, target| Request::Change { operation, path, target };
+        let request = match kind {
+            OPEN => Request::Open { path: text(fields.string()?), flags: fields.number()? },
+            CLOSE => Request::Close(self.close(fields.string()?)),
+            READ => Request::Read { handle: handle(fields.string()?)?, offset: fields.long()? },
+            WRITE => Request::Write(self.write(fields.string()?, fields.long()?)?),
+            STAT => Request::Stat(text(fields.string()?)),
+            FSTAT => Request::Fstat(handle(fields.string()?)?),
+            SETSTAT => change("setstat", text(fields.string()?), None),
+            FSETSTAT => change("setstat", self.path_of(fields.string()?), None),
+            REMOVE => change("remove", text(fields.string()?), None),
+            MKDIR => change("mkdir", text(fields.string()?), None),
+            RMDIR => change("rmdir", text(fields.string()?), None),
+            RENAME => change("rename", text(fields.string()?), Some(text(fields.string()?))),
+            // OpenSSH has these two the other way round than the draft: target, then link.
+            SYMLINK => {
+                let target = text(fields.string()?);
+                change("symlink", text(fields.string()?), Some(target))
+            }
+            EXTENDED => self.extended(&mut fields)?,
+            _ => return None,
+        };
+        self.wait(id, request);
+        Some(())
+    }
+
+    fn extended(&mut self, fields: &mut Fields<'_>) -> Option<Request> {
+        let (operation, path, target) = match fields.string()? {
+            b"posix-rename@openssh.com" => {
+                ("rename", text(fields.string()?), Some(text(fields.string()?)))
+            }
+            b"hardlink@openssh.com" => {
+                ("hardlink", text(fields.string()?), Some(text(fields.string()?)))
+            }
+            b"lsetstat@openssh.com" => ("setstat", text(fields.string()?), None),
+            b"copy-data" => {
+                let from = self.path_of(fields.string()?);
+                (fields.long()?, fields.long()?);
+                let to = fields.string()?;
+                // Bytes come into that file that never pass here.
+                if let Some(file) = self.files.get_mut(to) {
+                    file.upload.lose();
+                }
+                ("copy", from, Some(self.path_of(to)))
+            }
+            _ => return None,
+        };
+        Some(Request::Change { operation, path, target })
+    }
+
+    fn close(&mut self, name: &[u8]) -> Vec<u8> {
+        if let Some(file) = self.files.get_mut(name) {
+            file.closing = true;
+        }
+        // Too long a handle belongs to no file that is followed; its close finds none.
+        handle(name).unwrap_or_default()
+    }
+
+    fn write(&mut self, name: &[u8], offset: u64) -> Option<Vec<u8>> {
+        let name = handle(name)?;
+        if let Some(file) = self.files.get_mut(&name).filter(|file| !file.closing) {
+            file.upload.at(offset);
+            self.writing = Some(name.clone());
+        }
+        Some(name)
+    }
+
+    /// Remembers a request. One too many, or one that takes another's number, is not followed.
+    fn wait(&mut self, id: u32, request: Request) {
+        if self.waiting.len() >= SFTP_REQUESTS_MAX && !self.waiting.contains_key(&id) {
+            self.lose(&request);
+            self.untracked();
+        } else if let Some(replaced) = self.waiting.insert(id, request) {
+            self.lose(&replaced);
+            self.untracked();
+        }
+    }
+
+    fn lose(&mut self, request: &Request) {
+        let (Request::Read { handle, .. } | Request::Write(handle)) = request else { return };
+        if let Some(file) = self.files.get_mut(handle) {
+            file.upload.lose();
+            file.download.lose();
+        }
+    }
+
+    fn untracked(&mut self) {
+        if !std::mem::replace(&mut self.told_untracked, true) {
+            self.change("untracked", (String::new(), None), 0);
+        }
+    }
+
+    fn answer(&mut self, part: Part<'_>) {
+        match part {
+            Part::Head(head) => {
+                self.answer_head(head);
+            }
+            Part::Body(data) => {
+                if let Some(file) = self.reading.as_ref().and_then(|h| self.files.get_mut(h)) {
+                    file.download.add(data);
+                }
+            }
+            Part::End => self.reading = None,
+            Part::Skipped => {}
+        }
+    }
+
+    fn answer_head(&mut self, head: &[u8]) -> Option<()> {
+        let mut fields = Fields(head);
+        let kind = fields.byte()?;
+        let request = self.waiting.remove(&fields.number()?)?;
+        match (kind, request) {
+            (STATUS, request) => self.status(request, fields.number()?),
+            (HANDLE, Request::Open { path, flags }) => {
+                self.opened(handle(fields.string()?)?, path, flags);
+            }
+            (DATA, Request::Read { handle, offset }) => {
+                if let Some(file) = self.files.get_mut(&handle) {
+                    file.download.at(offset);
+                    self.reading = Some(handle);
+                }
+            }
+            (ATTRS, Request::Stat(path)) => self.sized(path, fields.size()?),
+            (ATTRS, Request::Fstat(handle)) => {
+                let size = fields.size()?;
+                self.files.get_mut(&handle)?.size = Some(size);
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn status(&mut self, request: Request, status: u32) {
+        match request {
+            Request::Close(handle) => {
+                if let Some(file) = self.files.remove(&handle) {
+                    self.found.extend(file.transfers(status == 0).map(Evidence::Transferred));
+                }
+            }
+            Request::Read { handle, offset } => {
+                if let Some(file) = self.files.get_mut(&handle) {
+                    let tally = &mut file.download;
+                    match status {
+                        EOF => {
+                            tally.touched = true;
+                            tally.saw_end |= offset >= tally.bytes();
+                        }
+                        _ => tally.fail(status),
+                    }
+                }
+            }
+            Request::Write(handle) => {
+                if let Some(file) = self.files.get_mut(&handle).filter(|_| status != 0) {
+                    file.upload.fail(status);
+                }
+            }
+            Request::Open { path, .. } => self.change("open", (path, None), status),
+            Request::Change { operation, path, target } => {
+                self.change(operation, (path, target), status);
+            }
+            Request::Stat(_) | Request::Fstat(_) => {}
+        }
+    }
+
+    fn opened(&mut self, handle: Vec<u8>, path: String, flags: u32) {
+        if self.files.len() >= SFTP_FILES_MAX {
+            self.untracked();
+            return;
+        }
+        let writes = flags & FLAG_WRITE != 0;
+        let creates = flags & FLAG_CREATE != 0 && flags & FLAG_EXCLUSIVE != 0;
+        let size = self.sizes.iter().rev().find(|(of, _)| *of == path).map(|(_, size)| *size);
+        let file = OpenFile {
+            starts_empty: writes && (flags & FLAG_TRUNCATE != 0 || creates),
+            path,
+            writes,
+            upload: Tally::new(),
+            download: Tally::new(),
+            size: size.filter(|_| !writes),
+            closing: false,
+        };
+        self.files.insert(handle, file);
+    }
+
+    fn sized(&mut self, path: String, size: u64) {
+        self.sizes.retain(|(of, _)| *of != path);
+        if self.sizes.len() >= SFTP_SIZES_MAX {
+            self.sizes.pop_front();
+        }
+        self.sizes.push_back((path, size));
+    }
+
+    fn change(
+        &mut self,
+        operation: &'static str,
+        (path, target): (String, Option<String>),
+        status: u32,
+    ) {
+        let status = u64::from(status);
+        self.found.push(Evidence::Changed(Change { operation, path, target, status }));
+    }
+
+    fn path_of(&self, handle: &[u8]) -> String {
+        self.files.get(handle).map(|file| file.path.clone()).unwrap_or_default()
+    }
+}
+
+fn handle(bytes: &[u8]) -> Option<Vec<u8>> {
+    (bytes.len() <= SFTP_HANDLE_BYTES_MAX).then(|| bytes.to_vec())
+}
+
+/// A path as text. What is not UTF-8, or too long, is marked as such.
+fn text(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(SFTP_PATH_BYTES_MAX)];
+    let mut path = String::from_utf8_lossy(shown).into_owned();
+    if shown.len() < bytes.len() {
+        path.push('…');
+    }
+    path
+}

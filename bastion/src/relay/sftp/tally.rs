@@ -1,0 +1,97 @@
+//! The bytes of one file in one direction: how many, in which order, and their digest.
+
+use super::Transfer;
+use audit_schema::{event::Direction, hash::Hash};
+use aws_lc_rs::digest::{Context, SHA256};
+
+/// An open file.
+pub(super) struct OpenFile {
+    pub(super) path: String,
+    /// Opened to write, and empty at that moment: what is written from 0 on is all of it.
+    pub(super) starts_empty: bool,
+    pub(super) writes: bool,
+    pub(super) upload: Tally,
+    pub(super) download: Tally,
+    /// Its size, as the VM told it.
+    pub(super) size: Option<u64>,
+    /// A close is on its way: what comes after it belongs to nobody.
+    pub(super) closing: bool,
+}
+
+/// One direction.
+pub(super) struct Tally {
+    sha: Context,
+    bytes: u64,
+    in_order: bool,
+    pub(super) touched: bool,
+    /// The VM said that there is nothing after the last byte.
+    pub(super) saw_end: bool,
+    pub(super) status: u64,
+}
+
+impl Tally {
+    pub(super) fn new() -> Self {
+        Self {
+            sha: Context::new(&SHA256),
+            bytes: 0,
+            in_order: true,
+            touched: false,
+            saw_end: false,
+            status: 0,
+        }
+    }
+
+    /// Data for this offset begins.
+    pub(super) fn at(&mut self, offset: u64) {
+        self.touched = true;
+        self.in_order &= offset == self.bytes;
+    }
+
+    pub(super) fn add(&mut self, data: &[u8]) {
+        self.sha.update(data);
+        self.bytes += data.len() as u64;
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Something passed that was not followed.
+    pub(super) fn lose(&mut self) {
+        self.touched = true;
+        self.in_order = false;
+    }
+
+    pub(super) fn fail(&mut self, status: u32) {
+        self.touched = true;
+        self.status = u64::from(status);
+    }
+}
+
+impl OpenFile {
+    /// What went through, when the file is closed (or, not `closed`, when the channel ends).
+    pub(super) fn transfers(self, closed: bool) -> impl Iterator<Item = Transfer> {
+        let Self { path, starts_empty, writes, upload, download, size, .. } = self;
+        let whole_upload = closed && starts_empty && upload.in_order && upload.status == 0;
+        let read_to_end = download.saw_end || size == Some(download.bytes);
+        let whole_download = closed && read_to_end && download.in_order && download.status == 0;
+        let uploaded = writes && (upload.touched || starts_empty);
+        let up = uploaded.then(|| transfer(&path, Direction::Upload, upload, whole_upload));
+        let down = download.touched;
+        let down = down.then(|| transfer(&path, Direction::Download, download, whole_download));
+        up.into_iter().chain(down)
+    }
+}
+
+fn transfer(path: &str, direction: Direction, tally: Tally, complete: bool) -> Transfer {
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(tally.sha.finish().as_ref());
+    Transfer {
+        path: path.to_owned(),
+        direction,
+        bytes: tally.bytes,
+        sha256: Hash(sha256),
+        complete,
+        status: tally.status,
+    }
+}
