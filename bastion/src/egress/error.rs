@@ -1,5 +1,6 @@
 //! Why a VM could not be reached: each with what to do next.
 
+use bastion_core::lease::Cause;
 use std::{io, time::Duration};
 
 /// A VM that could not be reached, did not prove who it is, or would not have us.
@@ -41,8 +42,8 @@ pub enum EgressError {
         limit: Duration,
     },
     /// The lease ended first.
-    #[error("the access ended before the VM was reached: {0}")]
-    Ended(String),
+    #[error("the access ended before the VM was reached: {}", .0.words())]
+    Ended(Cause),
 }
 
 impl EgressError {
@@ -57,7 +58,7 @@ impl EgressError {
             Self::RequestRefused => "vm_refused_request",
             Self::Lost(_) | Self::Vanished => "vm_connection_lost",
             Self::Slow { .. } => "vm_timeout",
-            Self::Ended(_) => "lease_ended",
+            Self::Ended(cause) => cause.as_str(),
         }
     }
 }

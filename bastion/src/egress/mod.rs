@@ -16,12 +16,17 @@ mod stream;
 pub use error::EgressError;
 pub use stream::Gate;
 
-use crate::relay::{
-    downstream::{Kind, Setup},
-    socket,
+use crate::{
+    ca::Lease,
+    relay::{
+        downstream::{Kind, Setup},
+        socket,
+    },
 };
 use bastion_core::{
+    authorize::Grant,
     id::InstanceId,
+    lease::Cause,
     limits::{EGRESS_LOGIN_SECONDS, EGRESS_OPEN_SECONDS, EGRESS_START_SECONDS},
 };
 use host::HostHandler;
@@ -82,7 +87,31 @@ pub struct Upstream {
     pub(crate) handle: client::Handle<HostHandler>,
 }
 
+impl Route {
+    /// The way to the VM instance of a grant.
+    pub fn of(grant: &Grant) -> Self {
+        Self { address: grant.address().to_owned(), instance: grant.instance().id.clone() }
+    }
+}
+
 impl Egress {
+    /// Dials the VM of a lease and logs in with it, unless the lease ends first.
+    pub async fn connect(&self, lease: &Lease) -> Result<Upstream, EgressError> {
+        let mut end = lease.end();
+        let connect = async {
+            let dialled = self.dial(&Route::of(lease.grant())).await?;
+            dialled.log_in_with(lease).await
+        };
+        tokio::select! {
+            biased;
+            cause = end.wait_for(Option::is_some) => {
+                let cause = cause.ok().and_then(|cause| *cause);
+                Err(EgressError::Ended(cause.unwrap_or(Cause::Unconfirmed)))
+            }
+            connected = connect => connected,
+        }
+    }
+
     /// Dials VMs whose host certificates one of these CAs signed; `connect` bounds dialling and key
     /// exchange together.
     pub fn new(authorities: Vec<KeyData>, connect: Duration) -> Self {
@@ -120,6 +149,17 @@ impl Dialled {
     /// The address that the VM sees us at.
     pub fn local(&self) -> IpAddr {
         self.local
+    }
+
+    /// Logs in with a lease, if it still stands.
+    pub async fn log_in_with(self, lease: &Lease) -> Result<Upstream, EgressError> {
+        lease.ensure_live(crate::clock::now()).map_err(EgressError::Ended)?;
+        self.log_in(Credentials {
+            unix_user: lease.grant().unix_user().to_owned(),
+            certificate: lease.certificate().clone(),
+            key: Arc::new(lease.key().clone()),
+        })
+        .await
     }
 
     /// Logs in and opens the channel.

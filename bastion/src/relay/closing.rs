@@ -6,7 +6,7 @@ use super::{
     sftp::{Change, Transfer},
     spool::Overrun,
 };
-use crate::egress::EgressError;
+use crate::{ca::Lease, egress::EgressError};
 use audit_schema::{event::Outcome, time::Timestamp};
 use bastion_core::lease::Cause;
 use russh::{ChannelWriteHalf, server};
@@ -26,6 +26,19 @@ pub struct Terms {
     pub end: watch::Receiver<Option<Cause>>,
     /// How long nothing may go through.
     pub idle: Duration,
+}
+
+impl Terms {
+    /// What a lease says, with how long its channel may be idle.
+    pub fn of(lease: &Lease, idle: Duration) -> Self {
+        Self {
+            deadline: lease.deadline(),
+            deadline_at: lease.deadline_at(),
+            deadline_cause: lease.grant().deadline_cause(),
+            end: lease.end(),
+            idle,
+        }
+    }
 }
 
 /// What the relay finds while a channel lives, for the log.

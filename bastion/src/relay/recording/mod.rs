@@ -22,8 +22,10 @@ pub use reader::{BadRecording, Found, open, open_container, verify};
 pub use track::Recording;
 pub use wrapped::{KeyError, Recipient, unwrap};
 
+use super::downstream::{Kind, Setup};
 use audit_schema::{event::Level, hash::Hash, time::Timestamp};
 use bastion_core::{
+    authorize::Grant,
     id::{LeaseId, RecordingId},
     limits::RECORDING_QUEUE_MAX,
 };
@@ -55,6 +57,23 @@ pub struct Blank {
     id: RecordingId,
     key: ContainerKey,
     wrapped_json: String,
+}
+
+impl ChannelMeta {
+    /// What the channel of a lease holds, by what the operator asked for.
+    pub fn of(lease: LeaseId, setup: &Setup, now: Timestamp) -> Self {
+        let payload = match (&setup.kind, &setup.pty) {
+            (Kind::Sftp, _) => Payload::Operations,
+            (_, Some(pty)) => Payload::Terminal {
+                columns: pty.size.columns,
+                rows: pty.size.rows,
+                term: pty.term.clone(),
+            },
+            (Kind::Exec(command), None) => Payload::Streams { command: Some(command.clone()) },
+            (Kind::Shell, None) => Payload::Streams { command: None },
+        };
+        Self { lease, payload, now }
+    }
 }
 
 /// What a recording is of.
@@ -133,6 +152,11 @@ impl Recorder {
             queues.push(queue);
         }
         Ok(Self { folder: folder.into(), provider, free_bytes_min, queues: queues.into() })
+    }
+
+    /// Draws a key for the channel of a grant.
+    pub fn blank(&self, grant: &Grant) -> Result<Blank, RecorderError> {
+        self.blank_for(grant.level(), grant.recording_key())
     }
 
     /// Draws a key for a channel of this level and wraps it: for the customer's service if the
