@@ -27,12 +27,18 @@ pub struct Cluster {
     dir: PathBuf,
     port: u16,
     owner: Option<(Uid, Gid)>,
+    settings: Vec<String>,
     server: Option<Child>,
 }
 
 impl Cluster {
     /// Makes a cluster and starts its server.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same, with settings of the server's: `fsync=off`, to see that it is refused.
+    pub fn start_with(settings: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = format!("bastion-postgres-{}-{number}", std::process::id());
@@ -44,7 +50,8 @@ impl Cluster {
             chown(&dir, Some(uid), Some(gid)).unwrap();
         }
         let port = free_port();
-        let mut cluster = Self { dir, port, owner, server: None };
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut cluster = Self { dir, port, owner, settings, server: None };
         let data = cluster.data();
         let data = data.to_str().unwrap();
         let made = cluster
@@ -59,7 +66,12 @@ impl Cluster {
 
     /// The URL of its database.
     pub fn url(&self) -> String {
-        format!("postgres://bastion@127.0.0.1:{}/postgres", self.port)
+        self.url_of("postgres")
+    }
+
+    /// The URL of another of its databases.
+    pub fn url_of(&self, database: &str) -> String {
+        format!("postgres://bastion@127.0.0.1:{}/{database}", self.port)
     }
 
     /// Ends the server at once, as a crash would.
@@ -81,6 +93,7 @@ impl Cluster {
             .arg(&data)
             .args(["-p", &port, "-c", "listen_addresses=127.0.0.1"])
             .args(["-c", "unix_socket_directories=", "-c", "max_connections=60"])
+            .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(fs::File::create(self.dir.with_extension("log")).unwrap())

@@ -38,7 +38,9 @@ pub use open::{OpenError, Opening};
 pub use recorded::{ChangeError, LedgerError, Recorded, Refusal};
 pub use recover::{OpenLease, RecordingFound};
 
-use crate::store::Db;
+pub use ed25519_dalek::SigningKey;
+
+use crate::store::{Db, tx::Conn};
 use audit_schema::merkle::Frontier;
 use bastion_core::limits::{APPEND_WAIT_SECONDS_MAX, LEDGER_QUEUE_CHANGES_MAX};
 use checkpoint::LogKey;
@@ -61,15 +63,26 @@ struct Shared {
     queue: mpsc::Sender<Job>,
     /// The size of the log as this gateway last saw it; whoever follows waits for it to change.
     size: watch::Receiver<u64>,
+    close: watch::Sender<bool>,
     metrics: Arc<sequencer::Metrics>,
 }
 
+/// What a log is started from.
+struct Start {
+    db: Db,
+    opening: Opening,
+    origin: String,
+    head: head::Head,
+    conn: Option<Conn>,
+}
+
 impl Ledger {
-    fn start(db: Db, opening: Opening, origin: String, head: head::Head) -> Self {
+    fn start(start: Start) -> Self {
+        let Start { db, opening, origin, head, conn } = start;
         let (queue, jobs) = mpsc::channel(LEDGER_QUEUE_CHANGES_MAX);
         let (size_seen, size) = watch::channel(head.size());
+        let (close, closing) = watch::channel(false);
         let metrics = Arc::new(sequencer::Metrics::default());
-        let key = LogKey::new(opening.log_key, origin.clone());
         let writer = sequencer::Sequencer::new(sequencer::Parts {
             db: db.clone(),
             gateway: opening.gateway.clone(),
@@ -77,10 +90,23 @@ impl Ledger {
             head,
             size: size_seen,
             metrics: Arc::clone(&metrics),
+            exclusive: opening.exclusive,
+            conn,
         });
-        tokio::spawn(writer.run(jobs));
-        let shared = Shared { db, origin, gateway: opening.gateway, key, queue, size, metrics };
+        tokio::spawn(writer.run(jobs, closing));
+        let key = LogKey::new(opening.log_key, origin.clone());
+        let gateway = opening.gateway;
+        let shared = Shared { db, origin, gateway, key, queue, size, close, metrics };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Ends the log in an orderly way: what is queued is written, then every connection closes.
+    pub async fn close(self) {
+        self.shared.close.send_replace(true);
+        let mut size = self.shared.size.clone();
+        // The writer owns the sending half, so an error means that it has ended.
+        while size.changed().await.is_ok() {}
+        self.shared.db.close().await;
     }
 
     /// Runs a change under the head of the log and answers when it is durable.
@@ -195,6 +221,3 @@ impl Drop for WithdrawOnDrop {
 fn empty() -> Frontier {
     Frontier::new()
 }
-
-#[cfg(test)]
-mod tests;

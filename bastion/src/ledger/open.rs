@@ -6,10 +6,11 @@
 //! without losing the proof. `bastion audit verify` looks at all of it.
 
 use super::{
-    Batch, Hooks, Ledger, LedgerError, NewEntry,
+    Batch, Hooks, Ledger, LedgerError, NewEntry, Start,
     checkpoint::vkey,
     head::Head,
     reading::{Lines, ReadError, Verified},
+    sequencer::writer_of,
     write::{self, Failure},
 };
 use crate::{
@@ -35,12 +36,19 @@ pub struct Opening {
     pub log_key: SigningKey,
     /// The clock, and what tests put in its place.
     pub hooks: Hooks,
+    /// Whether no other process may write under this gateway's name.
+    pub exclusive: bool,
 }
 
 impl Opening {
     /// With the system's clock.
     pub fn new(gateway: impl Into<String>, log_key: SigningKey) -> Self {
-        Self { gateway: gateway.into(), log_key, hooks: Hooks::default() }
+        Self { gateway: gateway.into(), log_key, hooks: Hooks::default(), exclusive: true }
+    }
+
+    /// For a command that runs beside the gateway whose name it bears, on PostgreSQL.
+    pub fn beside_gateway(self) -> Self {
+        Self { exclusive: false, ..self }
     }
 }
 
@@ -79,9 +87,14 @@ impl Ledger {
     /// Makes the log of a new deployment: entry 0 says its name, its key and its format.
     pub async fn create(db: Db, origin: &str, opening: Opening) -> Result<Self, OpenError> {
         let gateway: Arc<str> = Arc::from(opening.gateway.as_str());
+        let exists = || OpenError::Mismatch("the store has a log already".into());
+        // Before the writing connection: a log that runs holds it.
+        if db.row_opt("SELECT size FROM head", &[]).await?.is_some() {
+            return Err(exists());
+        }
         let mut tx = Tx::begin_write(db.writer().await?).await?;
         if Head::read_in(&mut tx).await?.is_some() {
-            return Err(OpenError::Mismatch("the store has a log already".into()));
+            return Err(exists());
         }
         let empty = Head::empty();
         tx.run(
@@ -111,8 +124,12 @@ impl Ledger {
     /// Opens the log, after checking its end.
     pub async fn open(db: Db, opening: Opening) -> Result<Self, OpenError> {
         let origin = genesis(&db, &opening.log_key).await?;
+        let conn = match opening.exclusive {
+            true => Some(writer_of(&db, &opening.gateway).await?),
+            false => None,
+        };
         let head = verify_tail(&db).await?;
-        Ok(Self::start(db, opening, origin, head))
+        Ok(Self::start(Start { db, opening, origin, head, conn }))
     }
 
     /// Checks the whole log against its head. Answers how many entries there are.

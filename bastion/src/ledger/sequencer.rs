@@ -13,7 +13,10 @@ use super::{
     recorded::Stamp,
     write::{self, Failure, bounded, step},
 };
-use crate::store::{Db, StoreError, Tx, tx::Conn};
+use crate::{
+    args,
+    store::{Db, StoreError, Tx, tx::Conn},
+};
 use audit_schema::time::Timestamp;
 use bastion_core::limits::{
     BATCH_ENTRIES_MAX, BATCH_MILLIS_MAX, CHANGE_SECONDS_MAX, CLOCK_SKEW_MICROS_MAX,
@@ -38,6 +41,10 @@ pub(super) struct Parts {
     pub head: Head,
     pub size: watch::Sender<u64>,
     pub metrics: Arc<Metrics>,
+    /// Whether no other process may write under this gateway's name.
+    pub exclusive: bool,
+    /// The connection that proved it.
+    pub conn: Option<Conn>,
 }
 
 /// What the writer did, for the metrics page. Counters only grow.
@@ -80,15 +87,29 @@ struct Ended;
 type Ran = (Job, Stamp);
 
 impl Sequencer {
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(mut parts: Parts) -> Self {
         let gateway = Arc::from(parts.gateway.as_str());
         let seen = parts.head.size();
-        Self { parts, gateway, conn: None, seen }
+        let conn = parts.conn.take();
+        Self { parts, gateway, conn, seen }
     }
 
-    /// Until the last handle is gone, or the outcome of a batch is unknown.
-    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(first) = jobs.recv().await {
+    /// Until the last handle is gone, the log is closed and its queue empty, or the outcome of a
+    /// batch is unknown.
+    pub(super) async fn run(
+        mut self,
+        mut jobs: mpsc::Receiver<Job>,
+        mut close: watch::Receiver<bool>,
+    ) {
+        loop {
+            let next = tokio::select! {
+                next = jobs.recv() => next,
+                _ = close.wait_for(|close| *close), if !jobs.is_closed() => {
+                    jobs.close();
+                    continue;
+                }
+            };
+            let Some(first) = next else { break };
             if let Err(Ended) = self.batch(first, &mut jobs).await {
                 break;
             }
@@ -138,11 +159,12 @@ impl Sequencer {
             store.check_file().map_err(|error| Failure::Unknown(error.to_string()))?;
         }
         let conn = self.conn.take();
-        let db = self.parts.db.clone();
-        let lock = async move {
+        let parts = &self.parts;
+        let lock = async {
             let conn = match conn {
                 Some(conn) => conn,
-                None => db.writer().await?,
+                None if parts.exclusive => writer_of(&parts.db, &parts.gateway).await?,
+                None => parts.db.writer().await?,
             };
             let mut tx = Tx::begin_write(conn).await?;
             let (head, clock) = Head::lock(&mut tx).await?;
@@ -290,12 +312,12 @@ impl Sequencer {
     ) -> Result<(), Ended> {
         tracing::error!(%error, "the log is not available; run `bastion doctor`");
         let error = LedgerError::from(error.clone());
-        let mut next = Some(first);
-        while let Some(job) = next {
+        // Those that waited with it; who comes after this answer gets a try of their own.
+        let waiting = (0..jobs.len()).map_while(|_| jobs.try_recv().ok()).collect::<Vec<_>>();
+        for job in std::iter::once(first).chain(waiting) {
             if job.take() {
                 self.fail(job, error.clone());
             }
-            next = jobs.try_recv().ok();
         }
         Ok(())
     }
@@ -331,3 +353,32 @@ impl Sequencer {
         self.parts.metrics.wal_bytes.store(bytes, Ordering::Relaxed);
     }
 }
+
+/// The connection that writes, after it has shown that no other process is this gateway: two of
+/// one name would each close what the other has open. (An SQLite file has its own lock.)
+pub(super) async fn writer_of(db: &Db, gateway: &str) -> Result<Conn, StoreError> {
+    /// Tells our locks from those of other programs on the same database.
+    const LOCK_SPACE: i64 = 0x0062_6173;
+    let mut conn = db.writer().await?;
+    if !db.is_postgres() {
+        return Ok(conn);
+    }
+    // The lock is the connection's: it must not go back to the pool with it.
+    conn.close_on_drop();
+    for _ in 0..NAME_TRIES {
+        let ask = "SELECT pg_try_advisory_lock($1::bigint::integer, hashtext($2))";
+        let rows = conn.rows(ask, &args![LOCK_SPACE, gateway]).await?;
+        if rows.first().map(|row| row.bool(0)).transpose()? == Some(true) {
+            return Ok(conn);
+        }
+        // It may be a connection of ours that broke: the server needs a moment to notice.
+        tokio::time::sleep(NAME_PAUSE).await;
+    }
+    Err(StoreError::Unavailable(format!(
+        "another process is gateway {gateway}: end it, or give this one another name"
+    )))
+}
+
+/// How often the name is asked for, and the pause between.
+const NAME_TRIES: u32 = 20;
+const NAME_PAUSE: Duration = Duration::from_millis(50);

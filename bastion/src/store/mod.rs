@@ -23,3 +23,11 @@ pub use error::StoreError;
 pub use query::Query;
 pub use row::Row;
 pub use tx::Tx;
+
+/// What a look at a connection's settings found is not a failure to connect.
+fn unfit(error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::Configuration(fault) => StoreError::Unfit(fault.to_string()),
+        other => other.into(),
+    }
+}

@@ -10,7 +10,7 @@ use bastion_core::limits::{
     POSTGRES_STATEMENT_SECONDS_MAX, STORE_WAIT_SECONDS_MAX,
 };
 use sqlx::{
-    PgPool, Row as _,
+    ConnectOptions as _, Connection as _, PgPool, Row as _,
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
 };
 use std::{str::FromStr, time::Duration};
@@ -35,14 +35,22 @@ impl PostgresStore {
                 ),
                 ("default_transaction_read_only", on_off(options.read_only)),
                 ("row_security", "off".to_owned()),
+                // A gateway whose machine is gone must lose its locks within half a minute.
+                ("tcp_keepalives_idle", "10".to_owned()),
+                ("tcp_keepalives_interval", "5".to_owned()),
+                ("tcp_keepalives_count", "3".to_owned()),
             ]);
+        // Once by hand: a pool tries a connection that fails again until its time is up, and then
+        // does not say why.
+        let mut first = connect.connect().await?;
+        check(&mut first).await.map_err(super::unfit)?;
+        first.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS_MAX)
             .acquire_timeout(Duration::from_secs(STORE_WAIT_SECONDS_MAX))
             .after_connect(|conn, _| Box::pin(check(conn)))
             .connect_with(connect)
-            .await
-            .map_err(unfit)?;
+            .await?;
         Ok(Self { pool })
     }
 
@@ -58,14 +66,6 @@ impl PostgresStore {
 
 fn on_off(on: bool) -> String {
     if on { "on" } else { "off" }.to_owned()
-}
-
-/// What `check` found is not a failure to connect.
-fn unfit(error: sqlx::Error) -> StoreError {
-    match error {
-        sqlx::Error::Configuration(fault) => StoreError::Unfit(fault.to_string()),
-        other => other.into(),
-    }
 }
 
 /// A setting and the values that it may have.

@@ -12,7 +12,7 @@ use bastion_core::limits::{
 };
 use nix::fcntl::{Flock, FlockArg};
 use sqlx::{
-    Row as _, SqlitePool,
+    ConnectOptions as _, Connection as _, Row as _, SqlitePool,
     sqlite::{
         SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions,
         SqliteSynchronous,
@@ -22,7 +22,7 @@ use std::{
     fs::{File, OpenOptions},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -32,8 +32,9 @@ pub struct SqliteStore {
     readers: SqlitePool,
     writer: SqlitePool,
     file: Arc<FileIdentity>,
-    /// Held as long as any clone lives; released by the kernel when the process dies.
-    _lock: Option<Arc<Flock<File>>>,
+    /// Held until [`Self::close`], or until the last clone is gone; the kernel releases it when
+    /// the process dies.
+    lock: Arc<Mutex<Option<Flock<File>>>>,
 }
 
 /// Which file was opened: what is on disk under the same path must stay that file.
@@ -53,7 +54,7 @@ impl SqliteStore {
         }
         let lock = match options.read_only {
             true => None,
-            false => Some(Arc::new(lock_beside(path)?)),
+            false => Some(lock_beside(path)?),
         };
         if options.create {
             make(path)?;
@@ -63,7 +64,7 @@ impl SqliteStore {
             writer: pool(path, options, Use::Writer).await?,
             readers: pool(path, options, Use::Reader).await?,
             file,
-            _lock: lock,
+            lock: Arc::new(Mutex::new(lock)),
         };
         Ok(store)
     }
@@ -81,6 +82,7 @@ impl SqliteStore {
     pub(super) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Whether the path still leads to the file that was opened. One that was deleted or replaced
@@ -180,6 +182,11 @@ async fn pool(path: &Path, options: &Options, purpose: Use) -> Result<SqlitePool
         false => connect.journal_mode(SqliteJournalMode::Wal),
     };
     let expected = expected(options, query_only);
+    // Once by hand: a pool tries a connection that fails again until its time is up, and then
+    // does not say why.
+    let mut first = connect.connect().await?;
+    read_back(&mut first, expected).await.map_err(super::unfit)?;
+    first.close().await?;
     let connections = match purpose {
         Use::Writer => 1,
         Use::Reader => SQLITE_READERS_MAX,

@@ -180,6 +180,14 @@ impl Drop for Tx {
 }
 
 impl Conn {
+    /// Ends with whoever holds it, instead of going back to its pool.
+    pub(crate) fn close_on_drop(&mut self) {
+        match self {
+            Self::Sqlite(conn) => conn.close_on_drop(),
+            Self::Postgres(conn) => conn.close_on_drop(),
+        }
+    }
+
     /// The rows of a query outside a transaction.
     pub(crate) async fn rows(
         &mut self,

@@ -1,0 +1,116 @@
+//! Each write of a batch failed, in both ways: undone, and done but answered with an error.
+
+use crate::world::{World, entry_of, on_both_stores, survivor};
+use audit_schema::time::Timestamp;
+use bastion::ledger::{
+    Hooks, LedgerError,
+    hooks::{Fault, Step},
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+on_both_stores!(
+    a_write_that_fails_before_the_commit_refuses_and_loses_nothing,
+    a_full_disk_refuses_and_loses_nothing,
+    a_commit_of_unknown_outcome_ends_the_writer_unanswered,
+    a_clock_behind_the_head_refuses,
+);
+
+/// Hooks with one fault, once it is armed, and once only.
+fn one_fault(step: Step, fault: Fault) -> (Hooks, Arc<AtomicBool>) {
+    let armed = Arc::new(AtomicBool::new(false));
+    let trigger = Arc::clone(&armed);
+    let hook = move |at| match at == step && trigger.swap(false, Ordering::SeqCst) {
+        true => fault,
+        false => Fault::None,
+    };
+    (Hooks { fault: Arc::new(hook), ..survivor().0 }, armed)
+}
+
+fn secret() -> Vec<bastion::ledger::NewEntry> {
+    vec![entry_of("acme", "x").with("note", "a note")]
+}
+
+async fn a_write_that_fails_before_the_commit_refuses_and_loses_nothing(world: World) {
+    let steps = [Step::Lock, Step::Entries, Step::Openings, Step::CustomerHeads, Step::Head];
+    let mut expected = 1;
+    world.create().await.close().await;
+    for (step, fault) in steps.into_iter().flat_map(|s| [(s, Fault::Before), (s, Fault::After)]) {
+        let (hooks, armed) = one_fault(step, fault);
+        let db = world.db().await;
+        let opening = bastion::ledger::Opening { hooks, ..crate::world::opening("gw-1") };
+        let ledger = bastion::ledger::Ledger::open(db, opening).await.expect("opens");
+        ledger.append("before", secret()).await.expect("appends");
+        armed.store(true, Ordering::SeqCst);
+        let failed = ledger.append("fails", secret()).await;
+        assert!(matches!(failed, Err(LedgerError::Failed(_))), "{step:?} {fault:?}: {failed:?}");
+        ledger.append("after", secret()).await.expect("appends again");
+        expected += 2;
+        assert_eq!(ledger.verify().await, Ok(expected), "{step:?} {fault:?}");
+        ledger.close().await;
+    }
+}
+
+async fn a_full_disk_refuses_and_loses_nothing(world: World) {
+    for step in [Step::Entries, Step::Head, Step::Commit] {
+        let (hooks, armed) = one_fault(step, Fault::Full);
+        let world = world.another().await;
+        let ledger = world.create_with(hooks).await;
+        armed.store(true, Ordering::SeqCst);
+        let failed = ledger.append("fails", secret()).await;
+        assert!(matches!(failed, Err(LedgerError::Full)), "{step:?}: {failed:?}");
+        assert_eq!(ledger.append("after", secret()).await.expect("appends again").seq(), 1);
+        assert_eq!(ledger.verify().await, Ok(2), "{step:?}");
+    }
+}
+
+async fn a_commit_of_unknown_outcome_ends_the_writer_unanswered(world: World) {
+    // (where, how, whether the batch is in the log afterwards)
+    let cases = [
+        (Step::Commit, Fault::Before, false),
+        (Step::Commit, Fault::After, true),
+        (Step::ReadBack, Fault::Before, true),
+        (Step::ReadBack, Fault::After, true),
+    ];
+    world.create().await.close().await;
+    let mut expected = 1;
+    for (step, fault, is_there) in cases {
+        let (survives, ends) = survivor();
+        let (hooks, armed) = one_fault(step, fault);
+        let hooks = Hooks { fatal: survives.fatal, ..hooks };
+        let opening = bastion::ledger::Opening { hooks, ..crate::world::opening("gw-1") };
+        let db = world.db().await;
+        let ledger = bastion::ledger::Ledger::open(db, opening).await.expect("opens");
+        armed.store(true, Ordering::SeqCst);
+        let unknown = ledger.append("unknown", secret()).await;
+        assert!(matches!(unknown, Err(LedgerError::Closed)), "{step:?} {fault:?}: {unknown:?}");
+        assert_eq!(ends.load(Ordering::SeqCst), 1, "{step:?} {fault:?}");
+        let later = ledger.append("later", secret()).await;
+        assert!(matches!(later, Err(LedgerError::Closed)), "{later:?}");
+        ledger.close().await;
+        let ledger = world.open().await.expect("opens again");
+        expected += u64::from(is_there);
+        assert_eq!(ledger.verify().await, Ok(expected), "{step:?} {fault:?}");
+        ledger.close().await;
+    }
+}
+
+async fn a_clock_behind_the_head_refuses(world: World) {
+    let behind = Arc::new(AtomicBool::new(false));
+    let is_behind = Arc::clone(&behind);
+    let clock = move || {
+        let now = Timestamp::from_micros(chrono::Utc::now().timestamp_micros());
+        match is_behind.load(Ordering::SeqCst) {
+            true => now.plus_seconds(-3),
+            false => now,
+        }
+    };
+    let ledger = world.create_with(Hooks { clock: Arc::new(clock), ..Hooks::default() }).await;
+    behind.store(true, Ordering::SeqCst);
+    let refused = ledger.append("test", secret()).await;
+    assert!(matches!(&refused, Err(LedgerError::Unavailable(why)) if why.contains("clock")));
+    behind.store(false, Ordering::SeqCst);
+    assert_eq!(ledger.append("test", secret()).await.expect("appends").seq(), 1);
+}

@@ -1,0 +1,8 @@
+//! The log, on both stores: what it promises, one test each.
+
+mod appends;
+mod faults;
+mod opens;
+mod recovers;
+mod shared;
+mod world;
