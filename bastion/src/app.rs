@@ -10,6 +10,7 @@ use crate::{
     config::Config,
     egress::Egress,
     gate::{Gate, Ground, Live, PolicyCell},
+    ingress::Sessions,
     keyfile::{self, KeyFileError},
     ledger::{Ledger, LedgerError, OpenError, Opening, RecordingFound},
     relay::{
@@ -53,6 +54,8 @@ pub struct App {
     pub recorder: Recorder,
     /// What waits on disk for slow receivers.
     pub spools: Arc<Spools>,
+    /// The connections of operators, officers and approvers.
+    pub sessions: Sessions,
 }
 
 /// Why a deployment cannot be opened.
@@ -106,7 +109,7 @@ pub enum StartError {
     },
     /// The listener cannot start.
     #[error("{0}")]
-    Listen(String),
+    Listen(#[from] crate::ingress::ListenError),
 }
 
 impl App {
@@ -154,6 +157,7 @@ impl App {
             authn: Authn::new(ledger.db().clone(), config.operator_cas.clone()),
             egress: Egress::new(vm_hosts, config.egress.connect),
             spools: Spools::new(&config.recordings.dir),
+            sessions: Sessions::default(),
             policy,
             live,
             ca,

@@ -5,8 +5,7 @@
 //! and the stop is the last entry. A crash anywhere before that is what the next start recovers.
 
 use super::{App, StartError, policy};
-use crate::{api::socket::Socket, config::Config, metrics};
-use bastion_core::lease::Cause;
+use crate::{api::socket::Socket, config::Config, ingress::Listener, metrics};
 use std::{fs, io, path::PathBuf, sync::Arc};
 use tokio::{sync::watch, task::JoinSet};
 
@@ -28,15 +27,20 @@ pub async fn serve(
     let socket = Socket::bind(&app.config.socket)
         .await
         .map_err(|error| StartError::Io(app.config.socket.clone(), error))?;
+    let listener = Listener::bind(Arc::clone(&app)).await?;
     announce(&app).await?;
 
     let (stopping, stopped) = watch::channel(false);
     let mut tasks = background(&app, socket);
-    drop(stopped);
-    stop.await;
-    tracing::info!("stopping");
-    app.live.end_all(Cause::GatewayStopping);
+    let mut listening = tokio::spawn(listener.serve(stopped));
+    tokio::select! {
+        () = stop => tracing::info!("stopping"),
+        _ = &mut listening => tracing::error!("the listener ended by itself"),
+    }
     stopping.send_replace(true);
+    if !listening.is_finished() && listening.await.is_err() {
+        tracing::error!("the listener did not end in order");
+    }
     tasks.shutdown().await;
     // The last entry: whoever reads the log sees an orderly end.
     app.ledger.stopped("asked to stop").await?.into_inner();

@@ -15,8 +15,8 @@ pub struct Ended {
     pub outcome: Outcome,
     /// A stable code: a cause, or what failed.
     pub reason: String,
-    /// Which recording it has.
-    pub recording: RecordingId,
+    /// Which recording it has; none where it failed before there was one.
+    pub recording: Option<RecordingId>,
     /// SHA-256 and size of the sealed file; absent where it could not be closed.
     pub sealed: Option<(audit_schema::hash::Hash, u64)>,
     /// From the operator.
@@ -127,7 +127,7 @@ async fn close(batch: &mut Batch, grant: &Grant, ended: Ended) -> Result<(), Cha
         lease: lease.to_string(),
         outcome: ended.outcome,
         reason: ended.reason,
-        recording: ended.recording.to_string(),
+        recording: ended.recording.map(|id| id.to_string()).unwrap_or_default(),
         recording_bytes: ended.sealed.map(|(_, bytes)| bytes),
         recording_digest: ended.sealed.map(|(digest, _)| digest.to_string()),
     };

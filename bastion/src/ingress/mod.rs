@@ -1,6 +1,171 @@
-//! The operators' side: from a TCP connection to a channel that the relay takes over.
+//! The operators' side, from TCP accept to a channel that the relay has taken to its end.
+//!
+//! ```text
+//! Listener ─▶ admission ─▶ connection ─▶ handler ─▶ start ─▶ channel   a VM: the pipeline
+//!  accept     a place?     grace, idle,  russh's    what is  └▶ command  `ssh bastion <command>`
+//!                          the end       callbacks  it for?
+//!                              ▲            │
+//!                              └── jump ◀───┘ `ssh -J`: a connection inside a channel
+//! ```
+//!
+//! Read [`channel`] first: it is the product in one function. What runs there has been
+//! authenticated ([`handler`]) and nothing more; what it may do is asked there, for each channel.
 
 pub mod admission;
 pub mod algorithms;
+mod channel;
+mod close;
+mod command;
+mod connection;
+pub mod end;
+mod fault;
+mod handler;
+mod host_key;
+mod jump;
 pub mod login;
+mod refusal;
+pub mod session;
 pub mod severable;
+mod start;
+mod voice;
+
+pub use end::End;
+pub use host_key::HostKeyError;
+pub use session::{Session, Sessions};
+
+use crate::{app::App, authn::Failures, relay::downstream::Flow};
+use admission::{Admission, Place, Places};
+use bastion_core::{
+    lease::Cause,
+    limits::{DRAIN_MILLIS, LAST_WORDS_MILLIS},
+};
+use connection::{Form, Wire};
+use host_key::HostKeys;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+/// How long a channel that ends is given to take the reason.
+const LAST_WORDS: Duration = Duration::from_millis(LAST_WORDS_MILLIS);
+
+/// The exit status of a channel that was refused.
+const EXIT_DENIED: u32 = 254;
+
+/// Why the gateway cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// An address.
+    #[error("cannot listen on {address}: {cause}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// No host key.
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+}
+
+/// What all connections share.
+struct Shared {
+    app: Arc<App>,
+    failures: Failures,
+    host_keys: HostKeys,
+}
+
+/// The bound ports, not accepting yet.
+pub struct Listener {
+    shared: Arc<Shared>,
+    door: Admission,
+    sockets: Vec<TcpListener>,
+}
+
+impl Listener {
+    /// Binds the configured addresses and makes the gateway's host certificate.
+    pub async fn bind(app: Arc<App>) -> Result<Self, ListenError> {
+        let mut sockets = Vec::new();
+        for &address in &app.config.listen {
+            let bound = TcpListener::bind(address).await;
+            sockets.push(bound.map_err(|cause| ListenError::Bind { address, cause })?);
+        }
+        let limits = &app.config.ingress;
+        let door = Admission::new(Places {
+            all: limits.connections_max,
+            unauthenticated: limits.before_login_max,
+            unauthenticated_per_prefix: limits.before_login_per_source_max,
+        });
+        let shared = Shared { app, failures: Failures::default(), host_keys: HostKeys::default() };
+        shared.host_keys.own(&shared.app)?;
+        Ok(Self { shared: Arc::new(shared), door, sockets })
+    }
+
+    /// Accepts until it is told to stop, then ends what is open and returns.
+    pub async fn serve(self, mut stop: watch::Receiver<bool>) {
+        let Self { shared, door, sockets } = self;
+        let counting = {
+            let shared = shared.clone();
+            tokio::spawn(async move { shared.failures.enter(&shared.app.ledger).await })
+        };
+        let accepting: Vec<_> = sockets
+            .into_iter()
+            .map(|socket| tokio::spawn(accept(shared.clone(), door.clone(), socket)))
+            .collect();
+        // A sender that is gone means stop too.
+        let stopped = stop.wait_for(|stop| *stop).await.map(drop);
+        tracing::info!(asked = stopped.is_ok(), "no new connections");
+        accepting.iter().for_each(tokio::task::JoinHandle::abort);
+        counting.abort();
+        drain(&shared.app).await;
+        shared.failures.enter_now(&shared.app.ledger).await;
+    }
+}
+
+/// Takes connections from one port.
+async fn accept(shared: Arc<Shared>, door: Admission, socket: TcpListener) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, from)) => match door.admit(from.ip()) {
+                Some(place) => welcome(&shared, stream, from, place),
+                None => {
+                    shared.failures.count(from.ip());
+                    drop(stream);
+                }
+            },
+            Err(error) => {
+                // Out of descriptors, most likely: some connection has to end first.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn welcome(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, place: Place) {
+    let config = match shared.host_keys.own(&shared.app) {
+        Ok(config) => config,
+        Err(error) => return tracing::error!(%error, "no host certificate, so no connection"),
+    };
+    let flow = Flow::new(&shared.app.spools);
+    let stream = flow.tcp(stream);
+    let source = from.ip().to_canonical();
+    let wire = Wire { shared: shared.clone(), form: Form::Gateway(place), source, flow, config };
+    tokio::spawn(connection::serve(wire, stream));
+}
+
+/// Ends all channels, so that each operator is told, then all sessions, and gives their last entries a moment.
+async fn drain(app: &App) {
+    app.live.end_all(Cause::GatewayStopping);
+    tokio::time::sleep(LAST_WORDS).await;
+    app.sessions.end_all(End::Stopping);
+    let quiet = async {
+        while app.sessions.count() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if tokio::time::timeout(Duration::from_millis(DRAIN_MILLIS), quiet).await.is_err() {
+        tracing::warn!(open = app.sessions.count(), "sessions did not end in time");
+    }
+}

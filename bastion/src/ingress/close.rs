@@ -1,0 +1,207 @@
+//! The end of a channel: its evidence while it runs, its last entry, its last words.
+
+use super::{EXIT_DENIED, fault::Fault, voice::Voice};
+use crate::{
+    app::App,
+    ca::Lease,
+    gate::close::{Ended, FileEvent},
+    ledger::LedgerError,
+    metrics::METRICS,
+    relay::{Closing, Evidence, Exit, recording::Segment},
+};
+use audit_schema::event::Outcome;
+use bastion_core::{
+    authorize::{Denial, Grant},
+    id::RecordingId,
+    lease::Cause,
+    limits::EVIDENCE_WAITING_MAX,
+};
+use russh::{ChannelWriteHalf, Sig, server::Msg};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// What the last entry of a channel needs to know from its beginning.
+pub(super) struct Last {
+    grant: Grant,
+    recording: Option<RecordingId>,
+    began: Instant,
+}
+
+/// A channel that is over, but for its last words.
+pub(super) struct Over {
+    write: ChannelWriteHalf<Msg>,
+    words: Option<String>,
+    /// The operator has not been told an exit status or signal.
+    unanswered: bool,
+}
+
+impl Last {
+    /// For a channel that was granted.
+    pub fn of(grant: &Grant) -> Self {
+        Self { grant: grant.clone(), recording: None, began: Instant::now() }
+    }
+
+    /// Which recording it got.
+    pub fn recording(&mut self, id: &RecordingId) {
+        self.recording = Some(id.clone());
+    }
+}
+
+impl Over {
+    /// A denial, whose entry is durable.
+    pub fn denied(write: ChannelWriteHalf<Msg>, denial: &Denial) -> Self {
+        METRICS.denial(denial.reason().as_str());
+        tracing::info!(reason = denial.reason().as_str(), "denied");
+        Self { write, words: Some(format!("bastion: {}", denial.sentence())), unanswered: true }
+    }
+
+    /// Something else that the operator has to be told.
+    pub fn spoken(write: ChannelWriteHalf<Msg>, fault: &Fault) -> Self {
+        let sentence = fault.sentence.strip_prefix("bastion: ").unwrap_or(&fault.sentence);
+        Self { write, words: Some(format!("bastion: {sentence}")), unanswered: true }
+    }
+
+    /// Says what there is to say, and closes the channel.
+    pub async fn speak(self, terminal: bool) {
+        let voice = Voice::new(self.write, terminal);
+        match (self.words, self.unanswered) {
+            (Some(words), true) => voice.last_words(&format!("{words}\n"), EXIT_DENIED).await,
+            (Some(words), false) => {
+                voice.say(&format!("{words}\n")).await;
+                voice.close().await;
+            }
+            (None, _) => voice.close().await,
+        }
+    }
+}
+
+/// Enters what the relay sees while it runs. If the log does not take it, the channel ends: the
+/// relay is told through its lease, and what it still sends is let go.
+pub(super) async fn enter(app: &App, lease: &Lease, mut seen: mpsc::Receiver<Evidence>) {
+    let mut pieces = Vec::new();
+    while seen.recv_many(&mut pieces, EVIDENCE_WAITING_MAX).await > 0 {
+        let (mut files, mut segments) = (Vec::new(), Vec::new());
+        for piece in pieces.drain(..) {
+            match piece {
+                Evidence::Segment(segment) => segments.push(segment),
+                Evidence::Transferred(file) => files.push(FileEvent::Transferred {
+                    path: file.path,
+                    direction: file.direction,
+                    bytes: file.bytes,
+                    complete: file.complete,
+                    sha256: file.sha256,
+                    status: file.status,
+                }),
+                Evidence::Changed(change) => files.push(FileEvent::Changed {
+                    operation: change.operation,
+                    path: change.path,
+                    target: change.target,
+                    status: change.status,
+                }),
+            }
+        }
+        if let Err(error) = enter_some(app, lease, files, segments).await {
+            tracing::error!(lease = %lease.id(), %error, "evidence could not be entered");
+            app.live.end(lease.id(), Cause::LogUnavailable);
+        }
+    }
+}
+
+async fn enter_some(
+    app: &App,
+    lease: &Lease,
+    files: Vec<FileEvent>,
+    segments: Vec<Segment>,
+) -> Result<(), LedgerError> {
+    if !files.is_empty() {
+        app.gate.files(lease.grant(), files).await?;
+    }
+    for segment in segments {
+        let sealed = (segment.index, segment.bytes, segment.digest);
+        app.gate.segment(lease.grant(), lease.recording(), sealed).await?;
+    }
+    Ok(())
+}
+
+/// A signal's name without `SIG`, as SSH has it.
+fn signal(name: &Sig) -> String {
+    match name {
+        Sig::Custom(name) => name.clone(),
+        known => format!("{known:?}"),
+    }
+}
+
+/// The end of a channel that ran.
+pub(super) async fn ended(app: &App, last: Last, closing: Closing) -> Over {
+    let sealed = closing.recording.close().await;
+    let (mut outcome, mut reason) = (closing.outcome, closing.reason.to_owned());
+    let mut words = closing.sentence;
+    if let Err(error) = &sealed {
+        // The channel is over already; that its recording is not whole must not look like order.
+        tracing::error!(lease = %last.grant.lease(), %error, "a recording could not be sealed");
+        (outcome, reason) = (Outcome::Failed, Cause::RecordingFailed.as_str().to_owned());
+        words = Some(Cause::RecordingFailed.sentence());
+    }
+    let (exit_status, exit_signal) = match &closing.exit {
+        Some(Exit::Status(status)) => (Some(u64::from(*status)), None),
+        Some(Exit::Signal { name, .. }) => (None, Some(signal(name))),
+        None => (None, None),
+    };
+    let unanswered = closing.exit.is_none();
+    let duration = last.began.elapsed();
+    let ended = Ended {
+        outcome,
+        reason,
+        recording: last.recording,
+        sealed: sealed.ok().map(|sealed| (sealed.digest, sealed.bytes)),
+        bytes_in: closing.bytes_in,
+        bytes_out: closing.bytes_out,
+        bytes_err: closing.bytes_err,
+        duration_ms: millis(duration),
+        exit_status,
+        exit_signal,
+        files: Vec::new(),
+    };
+    record(app, &last.grant, ended).await;
+    Over { write: closing.write, words, unanswered }
+}
+
+/// The end of a channel that was granted and never began.
+pub(super) async fn never_began(
+    app: &App,
+    last: Last,
+    write: ChannelWriteHalf<Msg>,
+    fault: Fault,
+) -> Over {
+    let over = Over::spoken(write, &fault);
+    let duration = last.began.elapsed();
+    let ended = Ended {
+        outcome: fault.outcome,
+        reason: fault.reason,
+        recording: last.recording,
+        sealed: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        bytes_err: 0,
+        duration_ms: millis(duration),
+        exit_status: None,
+        exit_signal: None,
+        files: Vec::new(),
+    };
+    record(app, &last.grant, ended).await;
+    over
+}
+
+/// Enters the end, and closes the lease in the same transaction.
+async fn record(app: &App, grant: &Grant, ended: Ended) {
+    let lease = grant.lease();
+    tracing::info!(%lease, outcome = ?ended.outcome, reason = ended.reason, "channel closed");
+    if let Err(error) = app.gate.close(grant, ended).await {
+        // The lease stays open in the store, so the next start closes it as recovered.
+        tracing::error!(%lease, %error, "the end of a channel was not recorded");
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,235 @@
+//! One connection under supervision: the login grace, the idle limit, the end.
+//!
+//! The same for both forms. On a TCP connection the session begins and ends here; on the inner
+//! connection of `ssh -J` it is the session of the connection around it.
+
+use super::{
+    Shared,
+    admission::Place,
+    end::End,
+    handler::{Handler, HandlerError},
+    login::Login,
+    session::Session,
+    severable::{Blade, Severable},
+};
+use crate::{app::App, metrics::METRICS, relay::downstream::Flow, store::StoreError};
+use bastion_core::{id::VmName, limits::CHANNELS_END_MILLIS};
+use russh::server::{self, Auth, RunningSession};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{oneshot, watch},
+};
+
+/// Where a connection stands.
+pub(super) enum Form {
+    /// On the gateway's own port; it gives its place back when it has authenticated.
+    Gateway(Place),
+    /// Inside a channel of another connection, in front of a VM.
+    Vm(VmName, Arc<Session>),
+}
+
+/// A connection to serve.
+pub(super) struct Wire {
+    pub shared: Arc<Shared>,
+    pub form: Form,
+    pub source: IpAddr,
+    pub flow: Flow,
+    /// The host key that it shows, and the algorithms.
+    pub config: Arc<server::Config>,
+}
+
+/// What the callbacks know of the connection under them.
+pub(super) struct Line {
+    shared: Arc<Shared>,
+    here: Option<(VmName, Arc<Session>)>,
+    source: IpAddr,
+    flow: Flow,
+    blade: Blade,
+    tried: Arc<AtomicBool>,
+    settled: Option<oneshot::Sender<Arc<Session>>>,
+    open: Arc<watch::Sender<usize>>,
+}
+
+/// An open channel; dropping it says that the channel is over.
+pub(super) struct Held(Arc<watch::Sender<usize>>);
+
+/// Serves a connection to its end.
+pub(super) async fn serve<S>(wire: Wire, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Wire { shared, form, source, flow, config } = wire;
+    let (stream, blade) = Severable::new(stream);
+    let (settled, session) = oneshot::channel();
+    let (tried, open) = (Arc::<AtomicBool>::default(), Arc::new(watch::Sender::new(0)));
+    let (here, place) = match form {
+        Form::Gateway(place) => (None, Some(place)),
+        Form::Vm(vm, outer) => (Some((vm, outer)), None),
+    };
+    let handler = Handler::new(Line {
+        shared: shared.clone(),
+        here,
+        source,
+        flow,
+        blade: blade.clone(),
+        tried: tried.clone(),
+        settled: Some(settled),
+        open: open.clone(),
+    });
+    let login = login(server::run_stream(config, stream, handler), session);
+    let grace = shared.app.config.ingress.login_grace;
+    match tokio::time::timeout(grace, login).await {
+        Ok(Some((session, running))) => attend(place, session, running, &open).await,
+        _ if tried.load(Ordering::Relaxed) => {
+            METRICS.login("none", false);
+            shared.failures.count(source);
+        }
+        _ => {}
+    }
+    blade.cut();
+}
+
+/// Waits until the identity is settled; nothing if the connection ends before.
+async fn login(
+    starting: impl Future<Output = Result<RunningSession<Handler>, HandlerError>>,
+    mut settled: oneshot::Receiver<Arc<Session>>,
+) -> Option<(Arc<Session>, RunningSession<Handler>)> {
+    let mut running = starting.await.ok()?;
+    tokio::select! {
+        session = &mut settled => Some((session.ok()?, running)),
+        _ = &mut running => None,
+    }
+}
+
+/// Stays with an authenticated connection until it ends, for whatever reason.
+async fn attend(
+    place: Option<Place>,
+    session: Arc<Session>,
+    mut running: RunningSession<Handler>,
+    open: &watch::Sender<usize>,
+) {
+    let Some(mut place) = place else {
+        // An inner connection: the session is the outer one's.
+        tokio::select! {
+            _ = &mut running => {}
+            () = idle(open.subscribe(), session.app.config.ingress.idle) => {}
+        }
+        return quiet(open.subscribe()).await;
+    };
+    place.authenticated();
+    tracing::info!(session = %session.id, who = %session.identity.actor().id, "session opened");
+    METRICS.login(session.identity.method.as_str(), true);
+    let mut asked = session.ending();
+    let (end, over) = tokio::select! {
+        ended = &mut running => (session.asked_for().unwrap_or_else(|| End::of(&ended)), true),
+        end = asked.wait_for(Option::is_some) => (end.ok().and_then(|end| *end).unwrap_or(End::Left), false),
+        () = idle(open.subscribe(), session.app.config.ingress.idle) => (End::Idle, false),
+    };
+    if !over {
+        session.say_goodbye(end).await;
+        let gone = tokio::time::timeout(super::LAST_WORDS, &mut running).await;
+        tracing::debug!(in_time = gone.is_ok(), "the peer was told to go");
+    }
+    session.cut();
+    quiet(open.subscribe()).await;
+    session.close(end).await;
+    tracing::info!(session = %session.id, reason = end.as_str(), "session closed");
+}
+
+/// Returns when no channel has been open for this long.
+async fn idle(mut open: watch::Receiver<usize>, limit: Duration) {
+    loop {
+        if open.wait_for(|open| *open == 0).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(limit) => return,
+            _ = open.wait_for(|open| *open > 0) => {}
+        }
+    }
+}
+
+/// Waits for the channels to be over, so that their entries stand before the session's last.
+async fn quiet(mut open: watch::Receiver<usize>) {
+    let over = open.wait_for(|open| *open == 0);
+    if tokio::time::timeout(Duration::from_millis(CHANNELS_END_MILLIS), over).await.is_err() {
+        tracing::warn!("channels outlive their connection");
+    }
+}
+
+impl Line {
+    pub fn app(&self) -> &Arc<App> {
+        &self.shared.app
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    pub fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    pub fn blade(&self) -> Blade {
+        self.blade.clone()
+    }
+
+    /// The session of the connection around this one.
+    pub fn outer(&self) -> Option<&Arc<Session>> {
+        self.here.as_ref().map(|(_, outer)| outer)
+    }
+
+    /// What a login name means here.
+    pub fn meaning(&self, login: &str) -> Login {
+        match &self.here {
+            None => Login::parse(login),
+            Some((vm, _)) => Login::parse_inner(login, vm),
+        }
+    }
+
+    /// Somebody tries to log in: if it comes to nothing it counts as a failure.
+    pub fn attempted(&self) {
+        self.tried.store(true, Ordering::Relaxed);
+    }
+
+    /// The store does not answer who this is, so it is nobody.
+    pub fn unknowable(&self, error: &StoreError) -> Auth {
+        tracing::error!(%error, "a key cannot be looked up, so nobody can log in");
+        Auth::reject()
+    }
+
+    /// The identity is settled and its entry durable.
+    pub fn settled(&mut self, session: Arc<Session>) {
+        if let Some(settled) = self.settled.take()
+            && settled.send(session).is_err()
+        {
+            // The supervisor gave up a moment ago, and cuts the stream.
+            tracing::debug!("a login came too late");
+        }
+    }
+
+    /// Counts a channel of a session as open, until what this returns is dropped.
+    pub fn hold(&self, session: &Session) -> Held {
+        session.count_channel();
+        self.open.send_modify(|open| *open += 1);
+        Held(self.open.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open = open.saturating_sub(1));
+    }
+}

@@ -1,0 +1,108 @@
+//! The host keys that the gateway shows: its own, and one for each VM that `ssh -J` names.
+//!
+//! Clients know the gateway-host CA and nothing else, so a VM's key here lives in memory only: it
+//! is drawn when the VM is first named, certified for a short while, and forgotten with the
+//! process. The VM's own host key is another thing; egress checks that.
+
+use super::algorithms::server_config;
+use crate::{app::App, clock, entropy, keyfile};
+use audit_schema::time::Timestamp;
+use bastion_core::{
+    id::VmName,
+    limits::{SHOWN_CERT_SECONDS, SHOWN_KEYS_MAX},
+};
+use russh::{
+    keys::{PrivateKey, ssh_key::private::Ed25519Keypair},
+    server,
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Why there is no host key to show.
+#[derive(Debug, thiserror::Error)]
+pub enum HostKeyError {
+    /// The key file.
+    #[error("the gateway's host key: {0}")]
+    File(String),
+    /// No randomness.
+    #[error(transparent)]
+    Entropy(#[from] entropy::NoEntropy),
+    /// The gateway-host CA.
+    #[error("the gateway-host CA does not sign: {0}")]
+    Sign(String),
+}
+
+/// Host keys with their certificates, until these have to be renewed; the gateway's own is that of
+/// no VM.
+#[derive(Default)]
+pub(super) struct HostKeys(Mutex<HashMap<Option<VmName>, (Timestamp, Arc<server::Config>)>>);
+
+impl HostKeys {
+    /// What to show in front of a VM. Only for VMs that the operator may know.
+    pub(super) fn for_vm(
+        &self,
+        app: &App,
+        vm: &VmName,
+    ) -> Result<Arc<server::Config>, HostKeyError> {
+        self.known_or(Some(vm), || {
+            let key = PrivateKey::from(Ed25519Keypair::from_seed(&entropy::draw()?));
+            certified(app, key, &[vm.to_string()])
+        })
+    }
+
+    /// What the gateway shows on its own port.
+    pub(super) fn own(&self, app: &App) -> Result<Arc<server::Config>, HostKeyError> {
+        self.known_or(None, || {
+            let key = keyfile::read_ssh(&app.config.keys.gateway_host)
+                .map_err(|error| HostKeyError::File(error.to_string()))?;
+            certified(app, key, &names(app))
+        })
+    }
+
+    fn known_or(
+        &self,
+        whose: Option<&VmName>,
+        make: impl FnOnce() -> Result<server::Config, HostKeyError>,
+    ) -> Result<Arc<server::Config>, HostKeyError> {
+        let (whose, now) = (whose.cloned(), clock::now());
+        // No code panics while it holds the lock; if one did, the map is still whole.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((until, config)) = known.get(&whose)
+            && *until > now
+        {
+            return Ok(config.clone());
+        }
+        if known.len() >= SHOWN_KEYS_MAX {
+            known.clear();
+        }
+        let config = Arc::new(make()?);
+        // Half of the validity: whoever gets it now has the other half to log in.
+        known.insert(whose, (now.plus_seconds(SHOWN_CERT_SECONDS / 2), config.clone()));
+        Ok(config)
+    }
+}
+
+/// The names under which operators reach the gateway.
+fn names(app: &App) -> Vec<String> {
+    let config = &app.config;
+    let mut names = vec!["bastion".to_owned(), config.gateway.clone()];
+    let host = config.origin.split(['/', ':']).next().unwrap_or_default();
+    names.extend((!host.is_empty()).then(|| host.to_owned()));
+    names.extend(config.ingress.host_names.iter().cloned());
+    names.extend(
+        config.listen.iter().filter(|at| !at.ip().is_unspecified()).map(|at| at.ip().to_string()),
+    );
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn certified(app: &App, key: PrivateKey, names: &[String]) -> Result<server::Config, HostKeyError> {
+    let certificate = app
+        .ca
+        .gateway_host_certificate(key.public_key(), names, clock::now())
+        .map_err(|error| HostKeyError::Sign(error.to_string()))?;
+    Ok(server_config(&app.config.ingress, key, Some(certificate)))
+}

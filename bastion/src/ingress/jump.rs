@@ -1,0 +1,94 @@
+//! `ssh -J bastion ops@pg-1.acme`: the connection inside the connection.
+//!
+//! The client asks for a TCP connection to the VM's SSH port. The gateway answers itself: it
+//! speaks SSH inside that channel, shows a host certificate for the VM's name (of the gateway-host
+//! CA, never of the one that VMs use), and authenticates the operator once more. From there on it
+//! is the first form. Any other destination is refused, entered, and answered alike whether it is
+//! unknown or somebody else's.
+
+use super::{
+    Shared,
+    connection::{self, Form, Held, Wire},
+    login::vm_name,
+    refusal,
+    session::Session,
+};
+use crate::relay::downstream::{Flow, Input};
+use audit_schema::event::ChannelKind;
+use bastion_core::id::VmName;
+use russh::{
+    ChannelWriteHalf,
+    server::{ChannelOpenHandle, Msg},
+};
+use std::sync::Arc;
+use tracing::Instrument;
+
+/// Where a client wants to be connected.
+pub(super) struct Wanted {
+    pub host: String,
+    pub port: u32,
+}
+
+/// The channel that would carry the connection.
+pub(super) struct Tunnel {
+    pub input: Input,
+    pub write: ChannelWriteHalf<Msg>,
+    pub reply: ChannelOpenHandle,
+    pub held: Held,
+}
+
+/// Answers a wanted connection, in a task of its own.
+pub(super) fn spawn(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, tunnel: Tunnel) {
+    let span = tracing::info_span!("jump", session = %session.id);
+    tokio::spawn(answer(shared, session, wanted, tunnel).instrument(span));
+}
+
+async fn answer(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, tunnel: Tunnel) {
+    let Some(vm) = destination(&session, &wanted).await else {
+        let asked = format!("{}:{}", wanted.host, wanted.port);
+        let refusal = refusal::DESTINATION;
+        let said = match refusal::record(&session, ChannelKind::Forward, refusal, &asked).await {
+            Ok(()) => refusal.sentence,
+            Err(error) => {
+                tracing::error!(%error, "a refused forward could not be entered");
+                super::end::End::Log.sentence()
+            }
+        };
+        return tunnel.reply.reject(refusal::failure(said)).await;
+    };
+    let config = match shared.host_keys.for_vm(&shared.app, &vm) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!(%error, %vm, "no host certificate for a VM");
+            let said = "the gateway cannot make a host certificate: tell a security officer";
+            return tunnel.reply.reject(refusal::failure(said)).await;
+        }
+    };
+    let Tunnel { input, write, reply, held } = tunnel;
+    reply.accept().await;
+    let flow = Flow::new(&shared.app.spools);
+    let stream = flow.socket(tokio::io::join(input, Box::pin(write.make_writer())));
+    let source = session.source;
+    connection::serve(Wire { shared, form: Form::Vm(vm, session), source, flow, config }, stream)
+        .await;
+    if write.close().await.is_err() {
+        tracing::debug!("the outer connection ended first");
+    }
+    drop(held);
+}
+
+/// The VM that a wanted connection goes to, if this is an operator's and they may know it.
+async fn destination(session: &Session, wanted: &Wanted) -> Option<VmName> {
+    let operator = session.identity.operator()?;
+    let vm = vm_name(&wanted.host)?;
+    if wanted.port != u32::from(session.app.config.ingress.vm_port) {
+        return None;
+    }
+    match session.app.gate.may_list(operator, &vm).await {
+        Ok(instance) => instance.map(|_| vm),
+        Err(error) => {
+            tracing::error!(%error, "whether a VM may be reached cannot be told, so it may not");
+            None
+        }
+    }
+}

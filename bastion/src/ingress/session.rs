@@ -1,0 +1,231 @@
+//! A session: one connection of one party, from the settled identity to the end of its last
+//! channel.
+//!
+//! It begins with an entry, before the peer is told that its key was right, and ends with one. In
+//! between the session is in the registry, so that an officer can end it.
+
+use super::{end::End, severable::Blade};
+use crate::{
+    app::App,
+    args,
+    authn::{self, Identity},
+    entropy,
+    ledger::{ChangeError, LedgerError, NewEntry, Refusal},
+};
+use audit_schema::event::Event;
+use bastion_core::{id::SessionId, limits::REFUSALS_PER_CONNECTION_MAX};
+use russh::{Disconnect, server};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+use tokio::sync::watch;
+
+/// One connection of one party.
+pub struct Session {
+    /// Its id in entries.
+    pub id: SessionId,
+    /// Whose it is.
+    pub identity: Identity,
+    /// From where it comes.
+    pub source: IpAddr,
+    /// What it asks of the deployment.
+    pub app: Arc<App>,
+    handle: server::Handle,
+    blade: Blade,
+    channels: AtomicU64,
+    refusals: AtomicUsize,
+    ending: watch::Sender<Option<End>>,
+}
+
+/// What is known about a connection when its identity is settled.
+pub(super) struct Opening {
+    pub identity: Identity,
+    pub source: IpAddr,
+    /// The client software's own words.
+    pub client: String,
+    /// The login name, as typed.
+    pub login: String,
+    pub handle: server::Handle,
+    pub blade: Blade,
+}
+
+impl Session {
+    /// Opens a session: its entry is durable when this returns. The identity is looked at again in
+    /// the same transaction.
+    pub(super) async fn open(app: &Arc<App>, opening: Opening) -> Result<Arc<Self>, LedgerError> {
+        let bytes = entropy::draw().map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        let id = SessionId::from_entropy(bytes);
+        record_opened(app, &id, &opening).await?;
+        let session = Arc::new(Self {
+            id,
+            identity: opening.identity,
+            source: opening.source,
+            app: app.clone(),
+            handle: opening.handle,
+            blade: opening.blade,
+            channels: AtomicU64::new(0),
+            refusals: AtomicUsize::new(0),
+            ending: watch::Sender::new(None),
+        });
+        app.sessions.add(&session);
+        Ok(session)
+    }
+
+    /// Counts a channel.
+    pub(super) fn count_channel(&self) {
+        self.channels.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a refusal; false when the session has had enough of them.
+    pub(super) fn may_be_refused_again(&self) -> bool {
+        self.refusals.fetch_add(1, Ordering::Relaxed) < REFUSALS_PER_CONNECTION_MAX
+    }
+
+    /// Asks for the end of the session; the first reason counts.
+    pub fn end(&self, reason: End) {
+        self.ending.send_if_modified(|told| {
+            let first = told.is_none();
+            told.get_or_insert(reason);
+            first
+        });
+    }
+
+    /// Turns to the reason when somebody asks for the end.
+    pub(super) fn ending(&self) -> watch::Receiver<Option<End>> {
+        self.ending.subscribe()
+    }
+
+    /// Why somebody asked for the end, if somebody did.
+    pub(super) fn asked_for(&self) -> Option<End> {
+        *self.ending.borrow()
+    }
+
+    /// Says good-bye. A peer that does not read does not hold us up.
+    pub(super) async fn say_goodbye(&self, end: End) {
+        let (why, language) = (end.sentence().to_owned(), "en".to_owned());
+        let told = self.handle.disconnect(Disconnect::ByApplication, why, language);
+        if !matches!(tokio::time::timeout(super::LAST_WORDS, told).await, Ok(Ok(()))) {
+            tracing::debug!("the peer does not take a good-bye");
+        }
+    }
+
+    /// Cuts the connection.
+    pub(super) fn cut(&self) {
+        self.blade.cut();
+    }
+
+    /// Enters the end of the session.
+    pub(super) async fn close(&self, end: End) {
+        self.app.sessions.remove(&self.id);
+        if let Err(error) = self.record_closed(end.as_str()).await {
+            // The row stays open, so the next start closes it as recovered.
+            tracing::error!(session = %self.id, %error, "the end of a session was not recorded");
+        }
+    }
+
+    async fn record_closed(&self, reason: &str) -> Result<(), LedgerError> {
+        let entry = NewEntry {
+            actor: self.identity.actor(),
+            customer: self.identity.customer().cloned(),
+            event: Event::SessionClosed {
+                channels: self.channels.load(Ordering::Relaxed),
+                reason: reason.to_owned(),
+                session: self.id.to_string(),
+            },
+            secrets: Vec::new(),
+        };
+        let id = self.id.clone();
+        let change = self.app.ledger.record("session.closed", move |batch| {
+            Box::pin(async move {
+                let now = batch.now();
+                let sql = "UPDATE sessions SET closed_at = $1 WHERE id = $2 AND closed_at IS NULL";
+                batch.tx().run(sql, &args![now, &id]).await?;
+                batch.append(entry).await?;
+                Ok(())
+            })
+        });
+        change.await.map(|_| ())
+    }
+}
+
+async fn record_opened(app: &App, id: &SessionId, opening: &Opening) -> Result<(), LedgerError> {
+    let identity = opening.identity.clone();
+    let entry = NewEntry {
+        actor: identity.actor(),
+        customer: identity.customer().cloned(),
+        event: Event::SessionOpened {
+            fingerprint: identity.fingerprint.clone(),
+            method: identity.method.as_str().to_owned(),
+            session: id.to_string(),
+        },
+        secrets: vec![
+            ("source", opening.source.to_string()),
+            ("client", opening.client.clone()),
+            ("login", opening.login.clone()),
+        ],
+    };
+    let (id, source) = (id.clone(), opening.source);
+    let gateway = app.ledger.gateway().to_owned();
+    let change = app.ledger.record("session.opened", move |batch| {
+        Box::pin(async move {
+            if !authn::still_stands(batch.tx(), &identity).await? {
+                return Err(ChangeError::Refused(Refusal {
+                    code: "identity_gone",
+                    sentence: "the key was removed or its owner disabled".into(),
+                }));
+            }
+            let now = batch.now();
+            let sql = "INSERT INTO sessions (id, gateway, role, subject, source, opened_at) \
+                       VALUES ($1, $2, $3, $4, $5, $6)";
+            let subject = identity.actor().id;
+            let args = args![&id, gateway, identity.role(), subject, source.to_string(), now];
+            batch.tx().run(sql, &args).await?;
+            batch.append(entry).await?;
+            Ok(())
+        })
+    });
+    change.await.map(|_| ())
+}
+
+/// The sessions of this gateway.
+#[derive(Default)]
+pub struct Sessions(Mutex<HashMap<SessionId, Arc<Session>>>);
+
+impl Sessions {
+    /// Ends a session; false if it is not one of this gateway's.
+    pub fn end(&self, id: &SessionId, reason: End) -> bool {
+        let session = self.lock().get(id).cloned();
+        session.is_some_and(|session| {
+            session.end(reason);
+            true
+        })
+    }
+
+    /// Ends every session, when the gateway stops.
+    pub fn end_all(&self, reason: End) {
+        self.lock().values().for_each(|session| session.end(reason));
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn add(&self, session: &Arc<Session>) {
+        self.lock().insert(session.id.clone(), session.clone());
+    }
+
+    fn remove(&self, id: &SessionId) {
+        self.lock().remove(id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
+        // No code panics while it holds the lock; if one did, the map is still whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,92 @@
+//! What a channel is for, and who takes it from here.
+
+use super::{
+    channel, command,
+    connection::Held,
+    end::End,
+    login::Login,
+    refusal::{self, Refusal},
+    session::Session,
+    voice::Voice,
+};
+use crate::relay::downstream::{Input, Pty};
+use audit_schema::event::ChannelKind;
+use russh::{
+    ChannelWriteHalf,
+    server::{Handle, Msg},
+};
+use std::sync::Arc;
+use tracing::Instrument;
+
+/// The request that says what a channel is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// A shell.
+    Shell,
+    /// A command, as sent.
+    Exec(Vec<u8>),
+    /// The sftp subsystem.
+    Sftp,
+}
+
+impl Start {
+    /// The kind in entries.
+    pub fn kind(&self) -> ChannelKind {
+        match self {
+            Self::Shell => ChannelKind::Shell,
+            Self::Exec(_) => ChannelKind::Exec,
+            Self::Sftp => ChannelKind::Sftp,
+        }
+    }
+}
+
+/// A channel with all that was asked of it.
+pub(super) struct Asked {
+    pub login: Login,
+    pub what: Start,
+    pub pty: Option<Pty>,
+    pub env: Vec<(String, String)>,
+    pub input: Input,
+    pub write: ChannelWriteHalf<Msg>,
+    pub handle: Handle,
+    /// Dropped when the channel is over.
+    pub held: Held,
+}
+
+/// Takes a channel to its end, in a task of its own.
+pub(super) fn spawn(session: Arc<Session>, asked: Asked) {
+    let span =
+        tracing::info_span!("channel", session = %session.id, kind = asked.what.kind().as_str());
+    tokio::spawn(run(session, asked).instrument(span));
+}
+
+async fn run(session: Arc<Session>, asked: Asked) {
+    match (&asked.login, session.identity.operator().cloned()) {
+        (Login::Commands, _) => command::run(&session, asked).await,
+        (Login::Vm { account, vm }, Some(operator)) => {
+            let to = channel::To { operator, account: account.clone(), vm: vm.clone() };
+            channel::run(&session, to, asked).await;
+        }
+        (Login::Vm { account, vm }, None) => {
+            let typed = format!("{account}+{vm}");
+            refuse(&session, refusal::NOT_OPERATOR, &typed, asked).await;
+        }
+        (&Login::Malformed(sentence), _) => {
+            let refusal = Refusal { code: "login_name_malformed", sentence };
+            refuse(&session, refusal, "", asked).await;
+        }
+    }
+}
+
+/// Enters a refusal and speaks it on the channel.
+async fn refuse(session: &Session, refusal: Refusal, typed: &str, asked: Asked) {
+    let voice = Voice::new(asked.write, asked.pty.is_some());
+    let sentence = match refusal::record(session, asked.what.kind(), refusal, typed).await {
+        Ok(()) => refusal.sentence,
+        Err(error) => {
+            tracing::error!(%error, "a refusal could not be entered");
+            End::Log.sentence()
+        }
+    };
+    voice.last_words(&format!("bastion: {sentence}\n"), super::EXIT_DENIED).await;
+}
