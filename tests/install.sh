@@ -45,10 +45,14 @@ if [ ! -e "$no_start" ]; then
     chmod 755 "$no_start"
     undo+=('rm -f "$no_start"')
 fi
-install() {
-    apt-get -qq -o DPkg::Lock::Timeout=600 install -y --no-install-recommends "$@" >/dev/null
+log=$(mktemp)
+undo+=('rm -f "$log"')
+# Quiet when all is well: Debian reports each service that it was told not to start.
+apt() {
+    apt-get -o DPkg::Lock::Timeout=600 "$@" >"$log" 2>&1 </dev/null || { cat "$log" >&2; exit 1; }
 }
-apt-get -qq -o DPkg::Lock::Timeout=600 update
+install() { apt install -y --no-install-recommends "$@"; }
+apt update
 for package in "$@"; do
     if [ "$package" = postgresql ]; then
         # Otherwise the package makes a database cluster that starts with the machine.
