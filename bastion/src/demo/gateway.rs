@@ -78,7 +78,9 @@ impl Gateway {
                 // A dropped sender says stop as well.
                 stopped.await.unwrap_or_default();
             };
-            app::serve(config, app::Serving::default(), stopped).await.map_err(|error| error.to_string())
+            app::serve(config, app::Serving::default(), stopped)
+                .await
+                .map_err(|error| error.to_string())
         });
         let gateway = Self { stop: Some(stop), task };
         let give_up = Instant::now() + Duration::from_secs(START_SECONDS_MAX);
