@@ -343,8 +343,9 @@ fn forceable(policy: &cedar_policy::Policy, command: &str) -> bool {
 
 fn check(set: &PolicySet, schema: &Schema) -> Result<(), PolicyErrors> {
     let result = Validator::new(schema.clone()).validate(set, ValidationMode::Strict);
-    let errors = result.validation_errors().map(ToString::to_string);
-    let warnings = result.validation_warnings().map(ToString::to_string);
+    let named = |id: &PolicyId, text: String| format!("{id}: {text}");
+    let errors = result.validation_errors().map(|e| named(e.policy_id(), e.to_string()));
+    let warnings = result.validation_warnings().map(|w| named(w.policy_id(), w.to_string()));
     let mut all: Vec<String> = errors.chain(warnings).collect();
     all.sort();
     if all.is_empty() { Ok(()) } else { Err(PolicyErrors(all)) }
