@@ -324,9 +324,7 @@ impl Fold {
             Event::ConsentWithdrawn { ticket, leases, .. } => {
                 format!("consent {ticket} withdrawn; {} channel(s) ended", leases.len())
             }
-            Event::ChannelClosed { lease, outcome, reason, .. }
-                if matches!(outcome, Outcome::Failed) =>
-            {
+            Event::ChannelClosed { lease, outcome: Outcome::Failed, reason, .. } => {
                 format!("{lease} failed: {reason}")
             }
             _ => return,

@@ -1,5 +1,6 @@
 //! A small world to decide about: acme and globex, their VMs, olga (trained) and otto (lapsed), an
 //! approver of acme with a real key, and one live consent.
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
 #![allow(dead_code)] // each test file uses its own part
 
 use audit_schema::{
