@@ -321,6 +321,18 @@ pub enum Event {
     #[serde(rename = "consent.ended")]
     ConsentEnded { reason: String, revision: u64, ticket: String },
 
+    /// The customer permits less than was asked: new terms, unsigned, and every channel that
+    /// rests on the terms before is being ended.
+    #[serde(rename = "consent.revised")]
+    ConsentRevised {
+        leases: Vec<String>,
+        not_after: String,
+        revision: u64,
+        sessions_max: u64,
+        statement: String,
+        ticket: String,
+    },
+
     // ---- people ------------------------------------------------------------------------------
     /// Commits: `handle`.
     #[serde(rename = "operator.added")]
@@ -355,6 +367,16 @@ pub enum Event {
     /// A customer is taken on; the id stands in the entry's `customer`.
     #[serde(rename = "customer.added")]
     CustomerAdded { signatures_needed: u64 },
+    /// Where the customer's approvers are told. Commits: `webhook`.
+    #[serde(rename = "notices.changed")]
+    NoticesChanged {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hook: Option<String>,
+        webhook: bool,
+    },
+    /// A notice to the customer's approvers was tried often enough and is given up.
+    #[serde(rename = "notice.undelivered")]
+    NoticeUndelivered { attempts: u64, notice: String },
     #[serde(rename = "service.added")]
     ServiceAdded { recording_key: String, service: String, sources: Vec<String> },
     /// The allowed source ranges of operators; empty means anywhere.
@@ -390,6 +412,17 @@ pub enum Event {
         public_key: String,
         serial: u64,
         valid_before: String,
+    },
+
+    // ---- commands ----------------------------------------------------------------------------
+    /// A command was refused to somebody whose identity is settled. `command` is the name of one
+    /// that they may run, or `unknown`. Commits: `arguments`.
+    #[serde(rename = "command.refused")]
+    CommandRefused {
+        command: String,
+        reason: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
     },
 
     // ---- reading -----------------------------------------------------------------------------

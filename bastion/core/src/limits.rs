@@ -47,12 +47,15 @@ pub const COMMAND_WORDS_MAX: usize = 256;
 /// What a command reads from its standard input: an armored signature, a PEM key.
 pub const COMMAND_INPUT_BYTES_MAX: usize = 32 * 1024;
 
-/// Commands of one person at once before they have to wait.
-pub const COMMAND_BURST_MAX: u32 = 60;
+/// Recorded commands of one person at once before the next one waits.
+pub const COMMAND_BURST_MAX: u32 = 200;
 
-/// Seconds until one more command of that person may run: what one person adds to the log is
-/// bounded, and nobody is refused unrecorded for being fast.
-pub const COMMAND_REFILL_SECONDS: u32 = 1;
+/// Milliseconds for which each one after that waits: what one person adds to the log is bounded,
+/// and nobody is refused unrecorded for being fast.
+pub const COMMAND_REFILL_MILLIS: u64 = 100;
+
+/// People whose bursts are remembered before those who have theirs back are forgotten.
+pub const COMMAND_WAITERS_MAX: usize = 10_000;
 
 // ---- the operators' side ----------------------------------------------------------------------
 
@@ -364,3 +367,56 @@ pub const SFTP_PATH_BYTES_MAX: usize = 4096;
 
 /// The head of an sftp packet that is read; larger ones are listings, and pass.
 pub const SFTP_PACKET_BYTES_MAX: usize = 64 << 10;
+/// What an entry keeps of the words of a refused command, in characters.
+pub const REFUSED_ARGUMENTS_CHARS_MAX: usize = 500;
+
+/// Leases that one entry names: 100 ids are 2 KiB of the 4 KiB that an entry should have.
+pub const LEASES_LISTED_MAX: usize = 100;
+
+/// Keys of one person at once: laptop, token, spare.
+pub const KEYS_PER_PERSON_MAX: u64 = 16;
+
+/// A line of a `.pub` file: RSA of 16,384 bits and a comment.
+pub const PUBLIC_KEY_BYTES_MAX: usize = 8 * 1024;
+
+/// A Unix user's name, as useradd has it.
+pub const UNIX_USER_BYTES_MAX: usize = 32;
+
+/// Source ranges of one service.
+pub const SOURCE_RANGES_MAX: usize = 64;
+
+/// Accounts of one VM instance.
+pub const ACCOUNTS_PER_VM_MAX: usize = 16;
+
+/// The address of a customer's webhook.
+pub const WEBHOOK_URL_BYTES_MAX: usize = 500;
+
+/// A notice to approvers: ids, counts and a summary of a ticket.
+pub const NOTICE_BYTES_MAX: usize = 64 * 1024;
+
+/// Seconds that a webhook or a hook may take for one notice.
+pub const NOTICE_SECONDS_MAX: u64 = 10;
+
+/// Attempts after which the gateway raises an alarm.
+pub const NOTICE_ALARM_ATTEMPTS: u64 = 3;
+
+/// Attempts after which a notice is given up, in the log: with the pauses about four days.
+pub const NOTICE_ATTEMPTS_MAX: u64 = 107;
+
+/// The longest pause between two attempts, in seconds.
+pub const NOTICE_PAUSE_SECONDS_MAX: i64 = 3600;
+
+/// Notices that one look at the outbox takes up.
+pub const NOTICES_PER_SWEEP_MAX: u64 = 16;
+
+/// Milliseconds between two looks at the outbox.
+pub const NOTICE_SWEEP_MILLIS: u64 = 500;
+
+/// Tickets that one look ends; the next look is half a second later.
+pub const TICKETS_PER_SWEEP_MAX: u64 = 100;
+
+/// Milliseconds between two looks for tickets that ran out.
+pub const TICKET_SWEEP_MILLIS: u64 = 500;
+
+/// Tickets that one list shows: newest first; the log has all.
+pub const TICKETS_LISTED_MAX: u64 = 1000;

@@ -10,23 +10,42 @@
 //!             │ unknown or not permitted: recorded, exit 3     │ refused: recorded, exit 3
 //! ```
 
+mod approvers;
+mod change;
+mod consent;
+mod customers;
+mod effects;
 pub mod fault;
 pub mod frame;
+mod host;
+mod keys;
 pub mod line;
+mod ls;
+mod officers;
+mod operators;
 mod permit;
+mod policy;
 pub mod print;
+mod quota;
+mod rows;
+mod services;
 pub mod socket;
 mod tree;
+mod values;
+mod vms;
+
+pub use consent::expire;
+pub use officers::make_first as make_first_officer;
 
 use crate::app::App;
 use audit_schema::event::Actor;
 use bastion_core::{
     id::{CustomerId, SessionId},
-    limits::COMMAND_INPUT_BYTES_MAX,
+    limits::{COMMAND_INPUT_BYTES_MAX, TICKET_SWEEP_MILLIS},
 };
 pub use fault::Fault;
 use futures_util::future::BoxFuture;
-use std::{io, net::IpAddr};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tree::{Place, Verb};
 
@@ -141,7 +160,7 @@ pub async fn run(app: &App, invocation: Invocation, out: &mut dyn Output) -> i32
             out.out(format!("{value}\n").as_bytes()).await.map_err(Fault::from)
         }
         Ok(Reply::Said { text, .. }) => out.out(text.as_bytes()).await.map_err(Fault::from),
-        Err(fault) => Err(fault),
+        Err(fault) => Err(record(app, (&caller, &argv), fault).await),
     };
     match answered {
         Ok(()) => fault::EXIT_DONE,
@@ -150,6 +169,33 @@ pub async fn run(app: &App, invocation: Invocation, out: &mut dyn Output) -> i32
             let told = out.err(&complaint(&fault, json)).await;
             told.map_or(fault::EXIT_FAILED, |()| fault.exit())
         }
+    }
+}
+
+/// Ends the tickets that ran out, for the life of the gateway.
+pub async fn sweep(app: Arc<App>) {
+    loop {
+        if let Err(error) = expire(&app, crate::clock::now()).await {
+            tracing::warn!(%error, "tickets that ran out cannot be ended");
+        }
+        tokio::time::sleep(Duration::from_millis(TICKET_SWEEP_MILLIS)).await;
+    }
+}
+
+/// A refusal becomes durable before it is spoken; if it cannot, the failure is spoken instead.
+async fn record(app: &App, (caller, argv): (&Caller, &[String]), fault: Fault) -> Fault {
+    if !fault.is_recorded() {
+        return fault;
+    }
+    let tree = tree::for_role(caller.actor.kind);
+    let command = match tree::locate(&tree, argv) {
+        Place::Command(command) => command,
+        Place::Group(_) | Place::Nowhere(_) => "unknown".into(),
+    };
+    let refused = change::Refused { caller, command: &command, code: fault.code(), argv };
+    match change::record_refusal(&refused, &app.ledger).await {
+        Ok(()) => fault,
+        Err(failure) => failure,
     }
 }
 
@@ -170,13 +216,34 @@ async fn answer(
         return Ok(help(tree, &command));
     }
     let line = tree::parse(tree.clone(), argv)?;
-    let call = Call { app, caller, command, argv, json: line.json, stdin, out };
+    change::check_standing(app.ledger.db(), caller).await?;
+    let mut call = Call { app, caller, command, argv, json: line.json, stdin, out };
     match line.verb {
         Verb::Help { command } => match tree::locate(&tree, &command) {
             Place::Command(path) | Place::Group(path) => Ok(help(tree, &path)),
             Place::Nowhere(words) => Err(unknown(&words)),
         },
-        Verb::Whoami => Ok(whoami(&call)),
+        verb => dispatch(&mut call, verb).await,
+    }
+}
+
+async fn dispatch(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
+    match verb {
+        // Answered before, from the tree alone.
+        Verb::Help { .. } => Err(unknown("help")),
+        Verb::Whoami => Ok(whoami(call)),
+        Verb::Ls => ls::run(call).await,
+        Verb::Request(request) => consent::request(call, request).await,
+        Verb::Status { ticket } => consent::status(call, ticket).await,
+        Verb::Consent(verb) => consent::run(call, verb).await,
+        Verb::Operator(verb) => operators::run(call, verb).await,
+        Verb::Officer(verb) => officers::run(call, verb).await,
+        Verb::Approver(verb) => approvers::run(call, verb).await,
+        Verb::Customer(verb) => customers::run(call, verb).await,
+        Verb::Service(verb) => services::run(call, verb).await,
+        Verb::Vm(verb) => vms::run(call, verb).await,
+        Verb::Policy(verb) => policy::run(call, verb).await,
+        Verb::Ca(verb) => host::run(call, verb),
     }
 }
 

@@ -51,6 +51,7 @@ const TABLE: &[(&str, &[ActorKind])] = &[
     ("vm rebuild", &[Officer]),
     ("vm retire", &[Officer]),
     ("vm list", &[Officer]),
+    ("vm certify", &[Officer]),
     // ---- officers: rules and keys
     ("policy check", &[Officer]),
     ("policy test", &[Officer]),

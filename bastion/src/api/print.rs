@@ -3,19 +3,7 @@
 //! Everything that came from outside passes through [`shown`] or [`quoted`] on its way to a
 //! terminal, whoever wrote it and however it was checked on the way in.
 
-/// Text with every character that a terminal would obey, or that reorders what is read, spelled
-/// out as `\u{…}`; a backslash is doubled so that the spelling is unambiguous.
-pub fn shown(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\\' => safe.push_str("\\\\"),
-            c if is_unsafe(c) => safe.extend(c.escape_unicode()),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
+pub use bastion_core::escape::terminal as shown;
 
 /// Free text as it is shown: in double quotes, escaped.
 pub fn quoted(text: &str) -> String {
@@ -24,29 +12,8 @@ pub fn quoted(text: &str) -> String {
 
 /// Many lines made safe, with their line breaks kept: what clap says about a command line.
 pub fn shown_lines(text: &str) -> String {
-    let lines: Vec<String> = text
-        .split('\n')
-        .map(|line| {
-            line.chars()
-                .flat_map(|c| {
-                    let spelled: String =
-                        if is_unsafe(c) { c.escape_unicode().collect() } else { c.into() };
-                    spelled.chars().collect::<Vec<_>>()
-                })
-                .collect()
-        })
-        .collect();
+    let lines: Vec<String> = text.split('\n').map(shown).collect();
     lines.join("\n")
-}
-
-/// Control characters, line and paragraph separators, bidirectional controls, and the invisible
-/// characters that hide a difference between two texts.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A table with a head, aligned for people.
@@ -106,6 +73,7 @@ pub fn pairs(pairs: &[(&str, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bastion_core::text::is_plain;
 
     #[test]
     fn nothing_reaches_a_terminal_that_it_would_obey() {
@@ -126,9 +94,9 @@ mod tests {
             "\u{1b}]8;;http://x\u{7}",
         ] {
             for safe in [shown(hostile), quoted(hostile)] {
-                assert!(!safe.chars().any(is_unsafe), "{hostile:?} became {safe:?}");
+                assert!(safe.chars().all(is_plain), "{hostile:?} became {safe:?}");
             }
-            assert!(!shown_lines(hostile).chars().any(|c| c != '\n' && is_unsafe(c)));
+            assert!(shown_lines(hostile).chars().all(|c| c == '\n' || is_plain(c)));
         }
         assert_eq!(shown(r"a\u{1b}"), r"a\\u{1b}");
         assert_eq!(quoted("say \"hi\" gr\u{fc}n"), "\"say \\\"hi\\\" gr\u{fc}n\"");

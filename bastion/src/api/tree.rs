@@ -3,8 +3,12 @@
 //! The words of a command are looked up before anything else is parsed: who may not run a command
 //! never reaches the parser of its arguments, so no message of the parser can tell them about it.
 
-use super::{fault::Fault, permit};
+use super::{
+    approvers, consent, customers, fault::Fault, host, officers, operators, permit, policy,
+    services, vms,
+};
 use audit_schema::event::ActorKind;
+use bastion_core::id::TicketId;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// One command line.
@@ -40,6 +44,44 @@ pub enum Verb {
     },
     /// Say who the bastion takes you for
     Whoami,
+    /// The VMs that you may know of
+    Ls,
+    /// Ask a customer for consent
+    #[command(after_help = "Example:\n  ssh bastion request pg-1.acme --account dba \\\n      \
+        --reason CUSTOMER_REQUEST --case ZD-1042 --for 1h --note restore of table orders")]
+    Request(consent::Request),
+    /// Your tickets, or one of them
+    Status {
+        /// Which ticket.
+        ticket: Option<TicketId>,
+    },
+    /// Permit, refuse, narrow and take back: what the customer decides
+    #[command(subcommand)]
+    Consent(consent::Verb),
+    /// The people who connect
+    #[command(subcommand)]
+    Operator(operators::Verb),
+    /// The security officers
+    #[command(subcommand)]
+    Officer(officers::Verb),
+    /// The customers' people who decide
+    #[command(subcommand)]
+    Approver(approvers::Verb),
+    /// The customers
+    #[command(subcommand)]
+    Customer(customers::Verb),
+    /// What customers rent
+    #[command(subcommand)]
+    Service(services::Verb),
+    /// The VMs and their accounts
+    #[command(subcommand)]
+    Vm(vms::Verb),
+    /// The Cedar policy
+    #[command(subcommand)]
+    Policy(policy::Verb),
+    /// The certificate authorities
+    #[command(subcommand)]
+    Ca(host::Verb),
 }
 
 /// Where the words of a command line lead.

@@ -156,6 +156,7 @@ fn config_text(args: &Args) -> String {
 fn make_keys(config: &Config) -> Result<String, InitError> {
     let keys = &config.keys;
     keyfile::make_log_key(&keys.log, seed()?)?;
+    keyfile::make_log_key(&keys.notices, seed()?)?;
     keyfile::make_ssh(&keys.user_ca, seed()?, "user-ca")?;
     keyfile::make_ssh(&keys.vm_host_ca, seed()?, "vm-host-ca")?;
     keyfile::make_ssh(&keys.gateway_host, seed()?, &config.gateway)?;

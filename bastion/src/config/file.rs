@@ -26,6 +26,8 @@ pub(super) struct Raw {
     socket: PathBuf,
     #[serde(default = "default_policies")]
     policies: PathBuf,
+    #[serde(default = "default_hooks")]
+    hooks: PathBuf,
     #[serde(default)]
     keys: RawKeys,
     #[serde(default)]
@@ -59,6 +61,7 @@ struct RawKeys {
     gateway_host_ca: PathBuf,
     vm_host_ca: PathBuf,
     gateway_host: PathBuf,
+    notices: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -125,6 +128,7 @@ impl Default for RawKeys {
             gateway_host_ca: "keys/gateway-host-ca".into(),
             vm_host_ca: "keys/vm-host-ca".into(),
             gateway_host: "keys/gateway-host".into(),
+            notices: "keys/notices.pem".into(),
         }
     }
 }
@@ -179,6 +183,9 @@ fn default_index() -> PathBuf {
 fn default_socket() -> PathBuf {
     "run/bastion.sock".into()
 }
+fn default_hooks() -> PathBuf {
+    "hooks".into()
+}
 fn default_policies() -> PathBuf {
     "policies".into()
 }
@@ -201,12 +208,14 @@ impl Raw {
             store: check_store(&self.store, &self.index, &dir)?,
             socket,
             policies: inside(&self.policies),
+            hooks: inside(&self.hooks),
             keys: Keys {
                 log: inside(&self.keys.log),
                 user_ca: inside(&self.keys.user_ca),
                 gateway_host_ca: inside(&self.keys.gateway_host_ca),
                 vm_host_ca: inside(&self.keys.vm_host_ca),
                 gateway_host: inside(&self.keys.gateway_host),
+                notices: inside(&self.keys.notices),
             },
             recordings: Recordings {
                 dir: inside(&self.recordings.dir),

@@ -39,6 +39,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// The folder of the Cedar policies.
     pub policies: PathBuf,
+    /// The folder of programs that officers may have notices handed to.
+    pub hooks: PathBuf,
     /// Where the keys are.
     pub keys: Keys,
     /// Where recordings go, and for whom they are sealed.
@@ -97,17 +99,20 @@ pub struct Keys {
     pub vm_host_ca: PathBuf,
     /// This gateway's own host key.
     pub gateway_host: PathBuf,
+    /// Signs notices to approvers; ed25519, PKCS#8 PEM.
+    pub notices: PathBuf,
 }
 
 impl Keys {
     /// Every private key with its name in messages.
-    pub fn all(&self) -> [(&'static str, &Path); 5] {
+    pub fn all(&self) -> [(&'static str, &Path); 6] {
         [
             ("log key", &self.log),
             ("user CA", &self.user_ca),
             ("gateway-host CA", &self.gateway_host_ca),
             ("VM-host CA", &self.vm_host_ca),
             ("gateway host key", &self.gateway_host),
+            ("notice key", &self.notices),
         ]
     }
 }

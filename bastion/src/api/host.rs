@@ -1,0 +1,96 @@
+//! `ca …` and `vm certify`: the public keys to install, and the certificates that VMs show.
+
+use super::{Call, Fault, Reply, change::unknown, keys, rows};
+use crate::{keyfile, ledger::NewEntry};
+use audit_schema::event::Event;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bastion_core::{id::VmName, limits::VM_HOST_CERT_SECONDS};
+use clap::Subcommand;
+use russh::keys::PublicKey;
+use serde_json::json;
+
+/// What an officer does with the authorities.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// The public keys, and where each is installed
+    Show,
+}
+
+/// Runs it.
+pub fn run(call: &Call<'_>, verb: Verb) -> Result<Reply, Fault> {
+    match verb {
+        Verb::Show => show(call),
+    }
+}
+
+fn line(key: &PublicKey) -> Result<String, Fault> {
+    let mut key = key.clone();
+    key.set_comment("");
+    key.to_openssh().map_err(|e| Fault::Failed(format!("cannot write a public key: {e}")))
+}
+
+fn show(call: &Call<'_>) -> Result<Reply, Fault> {
+    let ca = &call.app.ca;
+    let (user, vm) = (line(ca.user_ca())?, line(ca.vm_host_ca())?);
+    let gateway = line(ca.gateway_host_ca())?;
+    let log = call.app.ledger.vkey();
+    let notices = keyfile::read_log_key(&call.app.config.keys.notices)
+        .map_err(|e| Fault::Failed(format!("cannot read the notice key: {e}")))?;
+    let notices = BASE64.encode(notices.verifying_key().to_bytes());
+    let text = format!(
+        "user CA: on VMs, the file that TrustedUserCAKeys names\n{user}\n\n\
+         gateway-host CA: in operators' known_hosts, after `@cert-authority *`\n{gateway}\n\n\
+         VM-host CA: trusted by gateways alone; never put it into a known_hosts\n{vm}\n\n\
+         log key: verifies checkpoints\n{log}\n\n\
+         notice key: ed25519, verifies the header Bastion-Signature of webhooks\n{notices}\n"
+    );
+    Ok(Reply::Said {
+        text,
+        json: json!({
+            "user_ca": user, "gateway_host_ca": gateway, "vm_host_ca": vm, "log_key": log,
+            "notice_key": notices,
+        }),
+    })
+}
+
+/// `vm certify`: the entry first, then the signature.
+pub async fn certify(call: &mut Call<'_>, vm: VmName) -> Result<Reply, Fault> {
+    let text = call.input("the VM's public host key (ssh_host_ed25519_key.pub)").await?;
+    let key = keys::parse(&text)?;
+    let public = PublicKey::from_openssh(&key.line)
+        .map_err(|e| Fault::Usage(format!("not a public key: {e}")))?;
+    let actor = call.actor();
+    let name = vm.clone();
+    let change = call.change("vm certify", move |batch| {
+        Box::pin(async move {
+            let instance = rows::live_instance(batch.tx(), &name).await?;
+            let instance = instance.ok_or_else(|| unknown("VM", name.as_str()))?;
+            let serial = batch.next_seq();
+            let until = batch.now().plus_seconds(VM_HOST_CERT_SECONDS);
+            let event = Event::HostCertificateIssued {
+                instance: instance.id.to_string(),
+                public_key: key.fingerprint,
+                serial,
+                valid_before: until.to_string(),
+            };
+            batch.append(NewEntry::new(actor, event).of_customer(&instance.customer)).await?;
+            Ok((instance.id, serial, batch.now(), until))
+        })
+    });
+    let (instance, serial, now, until) = change.await?.into_inner();
+    let failed = |why: String| Fault::Failed(format!("cannot sign the host certificate: {why}"));
+    let certificate = call
+        .app
+        .ca
+        .vm_host_certificate(&public, (&instance, &vm), (serial, now))
+        .map_err(|e| failed(e.to_string()))?
+        .to_openssh()
+        .map_err(|e| failed(e.to_string()))?;
+    Ok(Reply::Said {
+        text: format!("{certificate}\n"),
+        json: json!({
+            "certificate": certificate, "instance": instance, "serial": serial,
+            "valid_before": until,
+        }),
+    })
+}
