@@ -46,7 +46,7 @@ const IMPURE: [&str; 10] = [
 const LAYERS: [&[&str]; 4] = [
     &["config", "keyfile", "metrics"],
     &["authn", "store", "ledger", "ca", "egress", "relay"],
-    &["gate", "ingress", "api"],
+    &["gate", "ingress", "notices", "api"],
     &["app", "cli", "demo"],
 ];
 

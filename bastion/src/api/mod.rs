@@ -45,7 +45,12 @@ use bastion_core::{
 };
 pub use fault::Fault;
 use futures_util::future::BoxFuture;
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tree::{Place, Verb};
 
@@ -86,7 +91,7 @@ impl Invocation {
 }
 
 /// Where a command's answer goes. Each way to the engine has its own.
-pub trait Output: Send {
+pub trait Output: Send + Sync {
     /// The answer itself.
     fn out<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>>;
     /// What people should know besides: errors, hints.
@@ -126,7 +131,9 @@ pub(crate) struct Call<'a> {
     pub argv: &'a [String],
     /// Whether the answer is for a program.
     pub json: bool,
-    stdin: Box<dyn AsyncRead + Send + Unpin>,
+    /// Never locked: only [`Call::input`] reads it, and has the call for itself. The mutex makes
+    /// that known to the compiler.
+    stdin: Mutex<Box<dyn AsyncRead + Send + Unpin>>,
     /// For verbs that answer as they go.
     pub out: &'a mut dyn Output,
 }
@@ -137,7 +144,8 @@ impl Call<'_> {
     pub async fn input(&mut self, what: &str) -> Result<String, Fault> {
         let mut bytes = Vec::new();
         let most = COMMAND_INPUT_BYTES_MAX as u64;
-        (&mut self.stdin).take(most + 1).read_to_end(&mut bytes).await?;
+        let stdin = self.stdin.get_mut().unwrap_or_else(PoisonError::into_inner);
+        stdin.take(most + 1).read_to_end(&mut bytes).await?;
         if bytes.is_empty() {
             return Err(Fault::Usage(format!("give {what} on standard input: … < FILE")));
         }
@@ -217,7 +225,8 @@ async fn answer(
     }
     let line = tree::parse(tree.clone(), argv)?;
     change::check_standing(app.ledger.db(), caller).await?;
-    let mut call = Call { app, caller, command, argv, json: line.json, stdin, out };
+    let mut call =
+        Call { app, caller, command, argv, json: line.json, stdin: Mutex::new(stdin), out };
     match line.verb {
         Verb::Help { command } => match tree::locate(&tree, &command) {
             Place::Command(path) | Place::Group(path) => Ok(help(tree, &path)),

@@ -5,7 +5,14 @@
 //! and the stop is the last entry. A crash anywhere before that is what the next start recovers.
 
 use super::{App, StartError, policy};
-use crate::{api::socket::Socket, config::Config, ingress::Listener, metrics};
+use crate::{
+    api::{self, socket::Socket},
+    config::Config,
+    ingress::Listener,
+    keyfile, metrics,
+    notices::{self, Courier},
+};
+use bastion_core::lease::Cause;
 use std::{fs, io, path::PathBuf, sync::Arc};
 use tokio::{sync::watch, task::JoinSet};
 
@@ -31,7 +38,7 @@ pub async fn serve(
     announce(&app).await?;
 
     let (stopping, stopped) = watch::channel(false);
-    let mut tasks = background(&app, socket);
+    let mut tasks = background(&app, socket, courier(&app)?);
     let mut listening = tokio::spawn(listener.serve(stopped));
     tokio::select! {
         () = stop => tracing::info!("stopping"),
@@ -47,12 +54,23 @@ pub async fn serve(
     Ok(())
 }
 
+/// What tells the approvers.
+fn courier(app: &App) -> Result<Courier, StartError> {
+    Ok(Courier {
+        ledger: app.ledger.clone(),
+        key: keyfile::read_log_key(&app.config.keys.notices)?,
+        hooks: app.config.hooks.clone(),
+    })
+}
+
 /// What runs beside the listener for the life of the gateway.
-fn background(app: &Arc<App>, socket: Socket) -> JoinSet<()> {
+fn background(app: &Arc<App>, socket: Socket, courier: Courier) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(socket.serve(Arc::clone(app)));
     let watching = Arc::clone(app);
     tasks.spawn(async move { watching.live.watch(&watching.ledger).await });
+    tasks.spawn(api::sweep(Arc::clone(app)));
+    tasks.spawn(notices::run(courier));
     if let Some(address) = app.config.metrics {
         tasks.spawn(async move {
             if let Err(error) = metrics::serve(address).await {
