@@ -12,7 +12,6 @@ use crate::{
     keyfile, metrics,
     notices::{self, Courier},
 };
-use bastion_core::lease::Cause;
 use std::{fs, io, path::PathBuf, sync::Arc};
 use tokio::{sync::watch, task::JoinSet};
 
