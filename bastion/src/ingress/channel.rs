@@ -116,7 +116,7 @@ fn notice(grant: &Grant) -> String {
     let instance = grant.instance();
     let ticket = grant.ticket().map_or("no ticket needed".to_owned(), |t| format!("ticket {t}"));
     format!(
-        "bastion: {} ({}) as {} [{}], {ticket}, until {} UTC; this session is recorded",
+        "bastion: {} ({}) as {} [{}], {ticket}, until {} UTC; this session is recorded\r\n",
         instance.vm,
         instance.id,
         grant.account().name,

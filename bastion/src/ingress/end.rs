@@ -1,6 +1,11 @@
 //! Why a connection ends: a word for its entry, and a sentence for its peer.
 
 use super::handler::HandlerError;
+use std::io::ErrorKind;
+
+/// What a peer that just goes away looks like; `ssh -J` always does.
+const GONE: [ErrorKind; 3] =
+    [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +67,7 @@ impl End {
             Err(HandlerError::Log(_)) => Self::Log,
             Err(HandlerError::Protocol(error)) => match error {
                 E::Disconnect | E::HUP => Self::Left,
-                E::IO(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => Self::Left,
+                E::IO(io) if GONE.contains(&io.kind()) => Self::Left,
                 E::IO(_) | E::KeepaliveTimeout | E::InactivityTimeout | E::ConnectionTimeout => {
                     Self::Lost
                 }

@@ -398,7 +398,6 @@ impl server::Handler for Handler {
         if channel::subsystem_kind(name).is_some() {
             return self.start(channel, Start::Sftp, session);
         }
-        session.extended_data(channel, 1, refusal::SUBSYSTEM.as_bytes().to_vec())?;
         Ok(session.channel_failure(channel)?)
     }
 

@@ -11,7 +11,6 @@ use russh::ChannelOpenFailure;
 /// SSH's code for "administratively prohibited".
 const PROHIBITED: u32 = 1;
 
-pub(super) const SUBSYSTEM: &str = "bastion: the only subsystem is sftp\n";
 pub(super) const SOCKET: &str = "forwarding to a socket is not offered: run a command instead";
 pub(super) const CHANNELS: &str = "too many channels are open: close one, or connect once more";
 

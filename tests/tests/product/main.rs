@@ -27,6 +27,7 @@ mod promise_5_one_vm_one_life;
 mod promise_6_only_trained_operators;
 mod refusals;
 mod tamper;
+mod reaching_a_vm;
 mod walk;
 
 use bastion_tests::{postgres::Cluster, world::World};
