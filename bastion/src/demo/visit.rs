@@ -9,6 +9,9 @@ use super::{
 };
 use std::{fs, io, os::unix::fs::symlink};
 
+/// The shell script of audit-schema/FORMAT.md: verifies an export without any program of ours.
+const VERIFY: &str = include_str!("../../../audit-schema/verify.sh");
+
 /// Writes known_hosts, the ssh_config of each person, `env` and `bin/bastion`.
 pub fn lay_out(place: &Place, port: u16, gateway_host_ca: &str) -> Result<(), DemoError> {
     // No key of a host stands here: what is not certified by this CA is refused without a question.
@@ -21,6 +24,7 @@ pub fn lay_out(place: &Place, port: u16, gateway_host_ca: &str) -> Result<(), De
     write(&place.at("env"), &env(place, port), 0o644)?;
     folder(&place.at("bin"), 0o755)?;
     let ours = std::env::current_exe().doing("find the bastion's own program")?;
+    write(&place.at("bin/verify.sh"), VERIFY, 0o755)?;
     let link = place.at("bin/bastion");
     if let Err(error) = fs::remove_file(&link)
         && error.kind() != io::ErrorKind::NotFound
