@@ -230,6 +230,21 @@ pub const TAIL_ENTRIES_CHECKED: u64 = 4096;
 /// Lines read at once when the log is streamed.
 pub const LINES_READ_AT_ONCE: u64 = 512;
 
+/// Entries folded into the query index by one transaction.
+pub const INDEX_ROWS_AT_ONCE: u64 = 512;
+
+/// Leases, tickets, sessions and instances that the feeder of the index keeps in memory.
+pub const INDEX_CONTEXTS_MAX: usize = 10_000;
+
+/// How often the index looks for entries of other gateways, in milliseconds.
+pub const INDEX_POLL_MILLIS: u64 = 500;
+
+/// How long a query waits for the index to catch up, in seconds.
+pub const INDEX_WAIT_SECONDS_MAX: u64 = 10;
+
+/// Rows of one page of a query.
+pub const QUERY_ROWS_MAX: usize = 1000;
+
 /// How long SQLite waits for a lock, in seconds.
 pub const SQLITE_BUSY_SECONDS_MAX: u64 = 5;
 

@@ -84,6 +84,14 @@ impl Store {
             Self::Postgres { url } => url.clone(),
         }
     }
+
+    /// The URL of the query index: a file of its own, or the same server.
+    pub fn index_url(&self) -> String {
+        match self {
+            Self::Sqlite { index, .. } => format!("sqlite:{}", index.display()),
+            Self::Postgres { url } => url.clone(),
+        }
+    }
 }
 
 /// Where the keys are, absolute.

@@ -26,6 +26,7 @@ pub mod head;
 pub mod hooks;
 mod job;
 pub mod open;
+pub mod projection;
 pub mod reading;
 pub mod recorded;
 pub mod recover;

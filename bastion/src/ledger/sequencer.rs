@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     args,
+    metrics::{Alarm, METRICS},
     store::{Db, StoreError, Tx, tx::Conn},
 };
 use audit_schema::time::Timestamp;
@@ -47,23 +48,17 @@ pub(super) struct Parts {
     pub conn: Option<Conn>,
 }
 
-/// What the writer did, for the metrics page. Counters only grow.
+/// What the writer did beyond what [`METRICS`] counts. Counters only grow.
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// Batches that are durable.
     pub batches: AtomicU64,
     /// Entries that are durable, of this gateway.
     pub entries: AtomicU64,
-    /// Microseconds that durable changes took from call to answer, summed.
-    pub wait_micros: AtomicU64,
-    /// Changes that are durable.
-    pub changes: AtomicU64,
     /// Changes that said no.
     pub refused: AtomicU64,
     /// Changes that failed.
     pub failed: AtomicU64,
-    /// Entries of the last batch.
-    pub last_batch: AtomicU64,
     /// Microseconds of the last batch, from its lock to its answers.
     pub last_batch_micros: AtomicU64,
     /// Bytes of SQLite's write-ahead log.
@@ -145,6 +140,8 @@ impl Sequencer {
                 Ok(())
             }
             Err(Failure::NotWritten(error)) => {
+                METRICS.alarm(Alarm::Log, true);
+                tracing::error!(%error, "a batch was not recorded; run `bastion doctor`");
                 let error = LedgerError::from(error);
                 ran.into_iter().for_each(|(job, _)| self.fail(job, error.clone()));
                 Ok(())
@@ -292,13 +289,13 @@ impl Sequencer {
         let metrics = &self.parts.metrics;
         let micros = |since: Instant| u64::try_from(since.elapsed().as_micros()).unwrap_or(0);
         for (job, stamp) in ran {
-            metrics.changes.fetch_add(1, Ordering::Relaxed);
-            metrics.wait_micros.fetch_add(micros(job.queued_at), Ordering::Relaxed);
+            METRICS.appended(job.queued_at.elapsed());
             job.recorded(stamp);
         }
+        METRICS.batch(entries);
+        METRICS.alarm(Alarm::Log, false);
         metrics.batches.fetch_add(1, Ordering::Relaxed);
         metrics.entries.fetch_add(entries as u64, Ordering::Relaxed);
-        metrics.last_batch.store(entries as u64, Ordering::Relaxed);
         metrics.last_batch_micros.store(micros(began), Ordering::Relaxed);
     }
 
@@ -310,6 +307,7 @@ impl Sequencer {
         jobs: &mut mpsc::Receiver<Job>,
         error: &StoreError,
     ) -> Result<(), Ended> {
+        METRICS.alarm(Alarm::Log, true);
         tracing::error!(%error, "the log is not available; run `bastion doctor`");
         let error = LedgerError::from(error.clone());
         // Those that waited with it; who comes after this answer gets a try of their own.

@@ -25,17 +25,21 @@ pub struct Options {
     pub read_only: bool,
     /// Every commit reaches the disk before it is answered. Off only for what can be rebuilt.
     pub durable: bool,
+    /// The schema whose tables are meant, on PostgreSQL; its default if none is named.
+    pub schema: Option<&'static str>,
 }
 
 impl Options {
     /// For `bastion init`.
-    pub const CREATE: Self = Self { create: true, read_only: false, durable: true };
+    pub const CREATE: Self = Self { create: true, read_only: false, durable: true, schema: None };
     /// For `bastion serve`: the store must be there.
-    pub const OPEN: Self = Self { create: false, read_only: false, durable: true };
+    pub const OPEN: Self = Self { create: false, read_only: false, durable: true, schema: None };
     /// For reading while no gateway runs.
-    pub const READ_ONLY: Self = Self { create: false, read_only: true, durable: true };
+    pub const READ_ONLY: Self =
+        Self { create: false, read_only: true, durable: true, schema: None };
     /// For an index that can be rebuilt at will.
-    pub const REBUILDABLE: Self = Self { create: true, read_only: false, durable: false };
+    pub const REBUILDABLE: Self =
+        Self { create: true, read_only: false, durable: false, schema: None };
 }
 
 impl Db {

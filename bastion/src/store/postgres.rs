@@ -40,6 +40,10 @@ impl PostgresStore {
                 ("tcp_keepalives_interval", "5".to_owned()),
                 ("tcp_keepalives_count", "3".to_owned()),
             ]);
+        let connect = match options.schema {
+            Some(schema) => connect.options([("search_path", schema)]),
+            None => connect,
+        };
         // Once by hand: a pool tries a connection that fails again until its time is up, and then
         // does not say why.
         let mut first = connect.connect().await?;

@@ -3,6 +3,7 @@
 mod appends;
 mod faults;
 mod opens;
+mod projects;
 mod recovers;
 mod shared;
 mod world;

@@ -1,0 +1,114 @@
+//! The query index: what the log says, in columns.
+//!
+//! The entry store has no index but the place of an entry, because indexes are what limits
+//! inserts. So the entries are read once more, by a task that follows the log and folds each into
+//! a row ([`fold`]) of a store of its own: `index.db` beside an SQLite log, the schema
+//! `projection` beside the log's tables on PostgreSQL. It holds what commitments open to, so that
+//! justifications can be searched, and is therefore dropped and built again after an erasure;
+//! nothing in it is evidence. An answer to a query names entries, and whoever shows one reads it
+//! from the log.
+
+mod fold;
+mod follow;
+mod query;
+mod schema;
+
+pub use query::{BadCursor, Cursor, Filter, Order, Page, Row};
+
+use super::{Ledger, reading::ReadError};
+use crate::store::{Db, Options, StoreError};
+use bastion_core::limits::INDEX_WAIT_SECONDS_MAX;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+/// A handle to the query index; cheap to clone. The task that feeds it ends with the last handle.
+#[derive(Clone)]
+pub struct Projection {
+    index: Db,
+    ledger: Ledger,
+    /// How many entries the index has seen.
+    seen: watch::Receiver<u64>,
+    _feeder: Arc<Feeder>,
+}
+
+/// Ends the task when the last handle is dropped.
+struct Feeder(tokio::task::JoinHandle<()>);
+
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Why the index does not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProjectionError {
+    /// Its database failed.
+    #[error("the query index: {0}")]
+    Store(#[from] StoreError),
+    /// The log cannot be read.
+    #[error("{0}")]
+    Log(#[from] ReadError),
+    /// It is too far behind the log.
+    #[error(
+        "the query index has not seen entry {seq} within {INDEX_WAIT_SECONDS_MAX} s ({lag} entries \
+         behind): try again, or see the gateway's own log"
+    )]
+    Behind {
+        /// What was waited for.
+        seq: u64,
+        /// How far behind it is.
+        lag: u64,
+    },
+}
+
+impl Projection {
+    /// Opens the index (`sqlite:PATH`, or the log's own PostgreSQL URL), begins it anew if it is
+    /// of another log or another build, and starts to follow the log.
+    pub async fn open(ledger: &Ledger, url: &str) -> Result<Self, ProjectionError> {
+        let options = Options { schema: Some(schema::NAME), ..Options::REBUILDABLE };
+        let index = Db::connect(url, &options).await?;
+        let seen = schema::prepare(&index, ledger).await?;
+        let (sender, seen) = watch::channel(seen);
+        let follower = follow::Follower::new(index.clone(), ledger.clone(), sender);
+        let feeder = Arc::new(Feeder(tokio::spawn(follower.run())));
+        Ok(Self { index, ledger: ledger.clone(), seen, _feeder: feeder })
+    }
+
+    /// Drops every row and reads the log again; answers when all of it is there. What was erased
+    /// from the log's openings is then gone from here too.
+    pub async fn rebuild(&self) -> Result<u64, ProjectionError> {
+        schema::reset(&self.index, &self.ledger).await?;
+        follow::advance(&self.index, self.ledger.db(), &mut fold::Contexts::default()).await
+    }
+
+    /// How many entries the index has yet to see.
+    pub fn lag(&self) -> u64 {
+        self.ledger.size().borrow().saturating_sub(*self.seen.borrow())
+    }
+
+    /// Waits until the index has seen an entry: whoever recorded it finds it in the next query.
+    pub async fn wait_for(&self, seq: u64) -> Result<(), ProjectionError> {
+        let mut seen = self.seen.clone();
+        let wait = Duration::from_secs(INDEX_WAIT_SECONDS_MAX);
+        let waited = tokio::time::timeout(wait, seen.wait_for(|seen| *seen > seq)).await;
+        match waited {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(ProjectionError::Behind { seq, lag: self.lag() }),
+        }
+    }
+
+    /// Waits until the index has seen all that the log had when this was called.
+    pub async fn catch_up(&self) -> Result<(), ProjectionError> {
+        let size = super::head::Head::read(self.ledger.db()).await?.size();
+        match size.checked_sub(1) {
+            Some(last) => self.wait_for(last).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The rows that a filter lets through, one page.
+    pub async fn query(&self, filter: &Filter) -> Result<Page, ProjectionError> {
+        Ok(query::run(&self.index, self.ledger.db(), filter).await?)
+    }
+}

@@ -1,0 +1,231 @@
+//! Asking the index.
+
+use crate::store::{self, Arg, Db, Query, StoreError};
+use audit_schema::time::Timestamp;
+use bastion_core::limits::QUERY_ROWS_MAX;
+use std::{fmt, str::FromStr};
+
+/// What is asked for; every field that is set must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The customer's id.
+    pub customer: Option<String>,
+    /// The service's id.
+    pub service: Option<String>,
+    /// The VM's name, or the id of one of its instances.
+    pub vm: Option<String>,
+    /// The operator's id or handle.
+    pub operator: Option<String>,
+    /// The event's type, or the beginning of it (`consent.`).
+    pub event: Option<String>,
+    /// The lease's id.
+    pub lease: Option<String>,
+    /// The session's id.
+    pub session: Option<String>,
+    /// The ticket's id.
+    pub ticket: Option<String>,
+    /// How it ended: `granted`, `denied`, `completed`, `cut`, …
+    pub outcome: Option<String>,
+    /// A part of what was written (justification, command, …), in any case.
+    pub text: Option<String>,
+    /// Not before this moment.
+    pub since: Option<Timestamp>,
+    /// Before this moment.
+    pub until: Option<Timestamp>,
+    /// Which end first.
+    pub order: Order,
+    /// Where the page before ended.
+    pub after: Option<Cursor>,
+    /// Rows of one page; at most [`QUERY_ROWS_MAX`], which 0 stands for.
+    pub limit: usize,
+}
+
+/// Which end of the log comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The newest entry.
+    #[default]
+    Newest,
+    /// The oldest entry.
+    Oldest,
+}
+
+/// Where a page ended: the next begins beyond this entry, in the same order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor(u64);
+
+/// A text that is no cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a cursor: use the one that the page before printed")]
+pub struct BadCursor;
+
+impl Cursor {
+    /// Beyond an entry.
+    pub fn beyond(seq: u64) -> Self {
+        Self(seq)
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{}", self.0)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = BadCursor;
+    fn from_str(text: &str) -> Result<Self, BadCursor> {
+        let digits = text.strip_prefix('c').ok_or(BadCursor)?;
+        let seq = digits.parse().map_err(|_| BadCursor)?;
+        // One spelling only.
+        if Self(seq).to_string() == text { Ok(Self(seq)) } else { Err(BadCursor) }
+    }
+}
+
+/// One page of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The rows, in the order that was asked for.
+    pub rows: Vec<Row>,
+    /// Where the next page begins; none if this is the last.
+    pub next: Option<Cursor>,
+}
+
+/// An entry as the index has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // each field is the column of its name
+pub struct Row {
+    pub seq: u64,
+    pub time: Timestamp,
+    pub event: String,
+    pub actor_kind: String,
+    pub actor: String,
+    pub operator: Option<String>,
+    pub customer: Option<String>,
+    pub service: Option<String>,
+    pub vm: Option<String>,
+    pub instance: Option<String>,
+    pub account: Option<String>,
+    pub level: Option<String>,
+    pub lease: Option<String>,
+    pub session: Option<String>,
+    pub ticket: Option<String>,
+    pub outcome: Option<String>,
+    pub reason: Option<String>,
+}
+
+const COLUMNS: &str = "SELECT seq, time, type, actor_kind, actor, operator, customer, service, vm,
+    instance, account, level, lease, session, ticket, outcome, reason FROM events WHERE true";
+
+/// One page.
+pub(super) async fn run(index: &Db, log: &Db, filter: &Filter) -> Result<Page, StoreError> {
+    let limit = match filter.limit {
+        0 => QUERY_ROWS_MAX,
+        limit => limit.min(QUERY_ROWS_MAX),
+    };
+    let operators = match &filter.operator {
+        Some(operator) => operators(log, operator).await?,
+        None => Vec::new(),
+    };
+    // One more than a page shows whether there is another.
+    let query = compose(filter, operators, limit + 1);
+    let found = index.query(&query).await?;
+    let more = found.len() > limit;
+    let rows = found.iter().take(limit).map(row).collect::<Result<Vec<_>, _>>()?;
+    let last = rows.last().map(|row| Cursor(row.seq));
+    Ok(Page { next: last.filter(|_| more), rows })
+}
+
+/// The ids that a person may have meant: what was typed, and whoever bears it as a handle.
+async fn operators(log: &Db, typed: &str) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT id FROM operators WHERE handle = $1";
+    let rows = log.rows(sql, &crate::args![typed]).await?;
+    let mut ids = vec![typed.to_owned()];
+    for row in rows {
+        ids.push(row.text(0)?);
+    }
+    Ok(ids)
+}
+
+fn compose(filter: &Filter, operators: Vec<String>, limit: usize) -> Query {
+    let mut query = Query::new(COLUMNS);
+    let equal: [(&'static str, &Option<String>); 6] = [
+        (" AND customer = ", &filter.customer),
+        (" AND service = ", &filter.service),
+        (" AND lease = ", &filter.lease),
+        (" AND session = ", &filter.session),
+        (" AND ticket = ", &filter.ticket),
+        (" AND outcome = ", &filter.outcome),
+    ];
+    for (clause, value) in equal {
+        if let Some(value) = value {
+            query.push(clause).bind(value);
+        }
+    }
+    if let Some(vm) = &filter.vm {
+        query.push(" AND (vm = ").bind(vm).push(" OR instance = ").bind(vm).push(")");
+    }
+    for (index, operator) in operators.iter().enumerate() {
+        query.push(if index == 0 { " AND operator IN (" } else { ", " }).bind(operator);
+    }
+    if !operators.is_empty() {
+        query.push(")");
+    }
+    if let Some(event) = &filter.event {
+        // Names of types are lower-case letters, dots and underscores: all sort before the tilde.
+        query.push(" AND type >= ").bind(event).push(" AND type < ").bind(format!("{event}~"));
+    }
+    if let Some(text) = &filter.text {
+        query.push(" AND text LIKE ").bind(containing(text)).push(" ESCAPE '\\'");
+    }
+    if let Some(since) = filter.since {
+        query.push(" AND time >= ").bind(since);
+    }
+    if let Some(until) = filter.until {
+        query.push(" AND time < ").bind(until);
+    }
+    let (beyond, order) = match filter.order {
+        Order::Newest => (" AND seq < ", " ORDER BY seq DESC LIMIT "),
+        Order::Oldest => (" AND seq > ", " ORDER BY seq ASC LIMIT "),
+    };
+    if let Some(Cursor(seq)) = filter.after {
+        query.push(beyond).bind(seq);
+    }
+    query.push(order).bind(Arg::from(limit as u64));
+    query
+}
+
+/// A pattern that matches what contains a text, literally.
+fn containing(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for character in text.to_lowercase().chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
+fn row(row: &store::Row) -> Result<Row, StoreError> {
+    Ok(Row {
+        seq: row.u64(0)?,
+        time: row.time(1)?,
+        event: row.text(2)?,
+        actor_kind: row.text(3)?,
+        actor: row.text(4)?,
+        operator: row.opt_text(5)?,
+        customer: row.opt_text(6)?,
+        service: row.opt_text(7)?,
+        vm: row.opt_text(8)?,
+        instance: row.opt_text(9)?,
+        account: row.opt_text(10)?,
+        level: row.opt_text(11)?,
+        lease: row.opt_text(12)?,
+        session: row.opt_text(13)?,
+        ticket: row.opt_text(14)?,
+        outcome: row.opt_text(15)?,
+        reason: row.opt_text(16)?,
+    })
+}

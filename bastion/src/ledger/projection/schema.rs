@@ -1,0 +1,106 @@
+//! The index's tables, and whose they are.
+
+use super::ProjectionError;
+use crate::{
+    args,
+    ledger::{Ledger, head::Head},
+    store::{Db, StoreError, Tx},
+};
+use audit_schema::hash::Hash;
+
+/// The schema that holds the tables on PostgreSQL.
+pub(super) const NAME: &str = "projection";
+
+/// Everything but the first table can be dropped at will. `text` is what the entry's commitments
+/// open to, in lower case, one a line.
+const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS projection_state (
+    id     BIGINT PRIMARY KEY CHECK (id = 1),
+    made   TEXT NOT NULL,
+    cursor BIGINT NOT NULL
+);
+DROP TABLE IF EXISTS events;
+DROP TABLE IF EXISTS contexts;
+CREATE TABLE events (
+    seq        BIGINT PRIMARY KEY,
+    time       BIGINT NOT NULL,
+    type       TEXT NOT NULL,
+    actor_kind TEXT NOT NULL,
+    actor      TEXT NOT NULL,
+    operator   TEXT,
+    customer   TEXT,
+    service    TEXT,
+    vm         TEXT,
+    instance   TEXT,
+    account    TEXT,
+    level      TEXT,
+    lease      TEXT,
+    session    TEXT,
+    ticket     TEXT,
+    outcome    TEXT,
+    reason     TEXT,
+    text       TEXT
+);
+CREATE INDEX events_time ON events (time);
+CREATE INDEX events_type ON events (type, seq);
+CREATE INDEX events_customer ON events (customer, seq);
+CREATE INDEX events_operator ON events (operator, seq);
+CREATE INDEX events_vm ON events (vm, seq);
+CREATE INDEX events_lease ON events (lease, seq);
+CREATE INDEX events_session ON events (session, seq);
+CREATE INDEX events_ticket ON events (ticket, seq);
+CREATE TABLE contexts (
+    name         TEXT PRIMARY KEY,
+    columns_json TEXT NOT NULL
+);
+";
+
+/// Makes the tables if they are not there, or of another log or build; answers how many entries
+/// the index has seen.
+pub(super) async fn prepare(index: &Db, ledger: &Ledger) -> Result<u64, ProjectionError> {
+    let made = made_for(ledger).await?;
+    let size = Head::read(ledger.db()).await?.size();
+    if has_state(index).await? {
+        let row = index.row_opt("SELECT made, cursor FROM projection_state", &[]).await?;
+        if let Some(row) = row
+            && row.text(0)? == made
+            && row.u64(1)? <= size
+        {
+            return Ok(row.u64(1)?);
+        }
+    }
+    reset(index, ledger).await?;
+    Ok(0)
+}
+
+/// Drops every row.
+pub(super) async fn reset(index: &Db, ledger: &Ledger) -> Result<(), ProjectionError> {
+    let made = made_for(ledger).await?;
+    let mut tx = Tx::begin_write(index.writer().await?).await?;
+    if tx.is_postgres() {
+        tx.script("CREATE SCHEMA IF NOT EXISTS projection").await?;
+    }
+    tx.script(TABLES).await?;
+    tx.run("DELETE FROM projection_state", &[]).await?;
+    tx.run("INSERT INTO projection_state (id, made, cursor) VALUES (1, $1, 0)", &args![made])
+        .await?;
+    tx.commit().await.map(drop)?;
+    Ok(())
+}
+
+/// What an index must say that it was made for: this log, and these tables and this fold.
+async fn made_for(ledger: &Ledger) -> Result<String, ProjectionError> {
+    /// Raised whenever the fold gives another row for the same entry.
+    const FOLD: u32 = 1;
+    let genesis = ledger.entry(0).await?.map_or(Hash::ZERO, |found| found.leaf);
+    let tables = Hash::of(TABLES.as_bytes());
+    Ok(format!("{genesis} {tables} {FOLD}"))
+}
+
+async fn has_state(index: &Db) -> Result<bool, StoreError> {
+    let ask = match index.is_postgres() {
+        true => "SELECT COUNT(to_regclass('projection.projection_state'))",
+        false => "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'projection_state'",
+    };
+    index.row_opt(ask, &[]).await?.map_or(Ok(false), |row| row.bool(0))
+}
