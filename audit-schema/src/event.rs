@@ -231,7 +231,8 @@ pub enum Event {
         valid_after: String,
         valid_before: String,
     },
-    /// A sealed segment of a recording; the digest is over the ciphertext.
+    /// A sealed segment of a recording: `digest` is SHA-256 of the first `bytes` bytes of the sealed
+    /// file, so it covers all earlier segments, too.
     #[serde(rename = "recording.segment")]
     RecordingSegment { bytes: u64, digest: String, index: u64, recording: String },
     /// A channel ended. `digest` is the recording's, over the whole sealed file. Bytes: `in` from
@@ -267,8 +268,9 @@ pub enum Event {
         sha256: String,
         status: u64,
     },
-    /// Another sftp operation (`rename`, `remove`, `mkdir`, `rmdir`, `setstat`, `symlink`). Commits:
-    /// `path`, `target`.
+    /// Another sftp operation (`rename`, `remove`, `mkdir`, `rmdir`, `setstat`, `symlink`,
+    /// `hardlink`, `copy`, an `open` that failed, `untracked` requests beyond what is followed).
+    /// Commits: `path`, `target`.
     #[serde(rename = "file.changed")]
     FileChanged { lease: String, operation: String, status: u64 },
 

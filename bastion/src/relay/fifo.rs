@@ -88,7 +88,7 @@ mod tests {
         let spools = Spools::new(&std::env::temp_dir());
         let mut fifo = Fifo::new(&spools);
         let (mut wrote, mut read) = (0_u64, 0_u64);
-        // A number per packet, pushed three times as fast as popped, then drained.
+        // A number per packet, pushed faster than popped, then drained.
         for round in 0..6_000_u64 {
             let mut packet = vec![0; 8 + (round as usize * 37) % 4_000];
             packet.iter_mut().for_each(|byte| {
@@ -96,7 +96,7 @@ mod tests {
                 wrote += 1;
             });
             fifo.push(&packet).unwrap();
-            if round % 3 == 0 {
+            if round % 8 == 0 {
                 read = check(&mut fifo, read);
             }
         }

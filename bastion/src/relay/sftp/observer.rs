@@ -45,6 +45,7 @@ enum Request {
     Write(Vec<u8>),
     Stat(String),
     Fstat(Vec<u8>),
+    Fsetstat { handle: Vec<u8>, size: Option<u64> },
     Change { operation: &'static str, path: String, target: Option<String> },
 }
 
@@ -101,7 +102,9 @@ impl State {
             STAT => Request::Stat(text(fields.string()?)),
             FSTAT => Request::Fstat(handle(fields.string()?)?),
             SETSTAT => change("setstat", text(fields.string()?), None),
-            FSETSTAT => change("setstat", self.path_of(fields.string()?), None),
+            FSETSTAT => {
+                Request::Fsetstat { handle: handle(fields.string()?)?, size: fields.size() }
+            }
             REMOVE => change("remove", text(fields.string()?), None),
             MKDIR => change("mkdir", text(fields.string()?), None),
             RMDIR => change("rmdir", text(fields.string()?), None),
@@ -252,6 +255,13 @@ impl State {
             Request::Change { operation, path, target } => {
                 self.change(operation, (path, target), status);
             }
+            Request::Fsetstat { handle, size } => {
+                if let Some(file) = self.files.get_mut(&handle).filter(|_| status == 0) {
+                    file.cut_at = size.or(file.cut_at);
+                }
+                let path = self.path_of(&handle);
+                self.change("setstat", (path, None), status);
+            }
             Request::Stat(_) | Request::Fstat(_) => {}
         }
     }
@@ -271,6 +281,7 @@ impl State {
             upload: Tally::new(),
             download: Tally::new(),
             size: size.filter(|_| !writes),
+            cut_at: None,
             closing: false,
         };
         self.files.insert(handle, file);

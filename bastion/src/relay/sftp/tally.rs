@@ -14,6 +14,8 @@ pub(super) struct OpenFile {
     pub(super) download: Tally,
     /// Its size, as the VM told it.
     pub(super) size: Option<u64>,
+    /// The size that it was last set to while open.
+    pub(super) cut_at: Option<u64>,
     /// A close is on its way: what comes after it belongs to nobody.
     pub(super) closing: bool,
 }
@@ -71,8 +73,10 @@ impl Tally {
 impl OpenFile {
     /// What went through, when the file is closed (or, not `closed`, when the channel ends).
     pub(super) fn transfers(self, closed: bool) -> impl Iterator<Item = Transfer> {
-        let Self { path, starts_empty, writes, upload, download, size, .. } = self;
-        let whole_upload = closed && starts_empty && upload.in_order && upload.status == 0;
+        let Self { path, starts_empty, writes, upload, download, size, cut_at, .. } = self;
+        // Nothing old is left after the last byte: it was emptied first, or cut there (scp does).
+        let is_all = cut_at.map_or(starts_empty, |cut| cut == upload.bytes);
+        let whole_upload = closed && is_all && upload.in_order && upload.status == 0;
         let read_to_end = download.saw_end || size == Some(download.bytes);
         let whole_download = closed && read_to_end && download.in_order && download.status == 0;
         let uploaded = writes && (upload.touched || starts_empty);

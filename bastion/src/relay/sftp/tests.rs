@@ -91,6 +91,18 @@ fn an_upload_with_a_hole_a_failure_or_an_old_tail_is_not() {
 }
 
 #[test]
+fn an_upload_over_an_old_file_is_complete_when_it_is_cut_at_its_end() {
+    for (cut, complete) in [(1, true), (2, false)] {
+        let mut session = Session::new();
+        session.open(b"f", 0x0a);
+        session.write(0, b"x", 0);
+        session.ask(10, 5, &[&string(b"h"), &[0, 0, 0, 1], &u64::to_be_bytes(cut)]);
+        session.status(5, 0);
+        assert_eq!(session.close().complete, complete, "cut at {cut}");
+    }
+}
+
+#[test]
 fn a_download_is_complete_when_the_end_was_seen_or_the_size_fits() {
     let mut session = Session::new();
     session.open(b"f", 1);

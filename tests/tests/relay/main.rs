@@ -1,0 +1,277 @@
+//! The relay against a real sshd and real clients: nothing hangs, nothing is lost, nothing grows.
+//!
+//! `RELAY_LONG=1` runs the long cases (2 GiB behind a sleeping reader) as well.
+
+mod gateway;
+mod vm;
+
+use bastion::relay::{Evidence, recording};
+use gateway::{Ended, Gateway};
+use std::{
+    process::{Output, Stdio},
+    time::{Duration, Instant},
+};
+use tokio::{process::Command, time::timeout};
+use vm::Vm;
+
+const INSTANCE: &str = "i-relaytest";
+
+struct World {
+    gateway: Gateway,
+    vm: Vm,
+}
+
+async fn world(name: &str) -> World {
+    let vm = Vm::start(name, INSTANCE, "MaxSessions 64");
+    let gateway = Gateway::start(&vm, INSTANCE).await;
+    World { gateway, vm }
+}
+
+impl World {
+    /// What every OpenSSH client here is told.
+    fn options(&self) -> Vec<String> {
+        let key = self.vm.folder.join("operator");
+        let control = self.vm.folder.join("control");
+        ["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+            .iter()
+            .map(ToString::to_string)
+            .chain(["-o".into(), "LogLevel=ERROR".into(), "-i".into(), key.display().to_string()])
+            .chain(["-o".into(), format!("ControlPath={}", control.display())])
+            .collect()
+    }
+
+    fn ssh(&self, more: &[&str]) -> String {
+        let quoted = self.options().join(" ");
+        format!("ssh {quoted} -p {} {} x@127.0.0.1", self.gateway.port, more.join(" "))
+    }
+
+    fn tool(&self, name: &str) -> Command {
+        let mut command = Command::new(name);
+        command.args(self.options()).kill_on_drop(true);
+        command
+    }
+
+    /// The last channel's end, once there are `count`.
+    async fn ended(&self, count: usize) -> Ended {
+        for _ in 0..200 {
+            if let Some(ended) = self.gateway.shared.ended.lock().unwrap().get(count - 1) {
+                return ended.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("channel {count} did not end");
+    }
+}
+
+async fn shell(script: &str, limit: u64) -> Output {
+    let mut bash = Command::new("bash");
+    bash.args(["-c", script]).stdin(Stdio::null()).kill_on_drop(true);
+    timeout(Duration::from_secs(limit), bash.output()).await.expect("it hangs").unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_errors_and_status_arrive_apart_and_are_recorded() {
+    let world = world("basic").await;
+    let done = shell(&format!("{} 'echo out; echo err >&2; exit 7'", world.ssh(&[])), 20).await;
+    assert_eq!(done.status.code(), Some(7), "{done:?}");
+    assert_eq!(done.stdout, b"out\n");
+    assert_eq!(done.stderr, b"err\n");
+    let ended = world.ended(1).await;
+    assert_eq!((ended.reason.as_str(), ended.bytes), ("program_ended", (0, 4, 4)));
+    let key = recording::unwrap(&ended.wrapped, &world.gateway.private_key).unwrap();
+    let file = std::fs::read(&ended.recording).unwrap();
+    let (plain, found) = recording::open_container(&file, &key).unwrap();
+    assert!(ended.whole && found.whole.is_some());
+    let plain = String::from_utf8(plain).unwrap();
+    for line in ["\nout\n", "\nerr\n", "\nexit 7\n", "\"command\":\"echo out"] {
+        assert!(plain.contains(line), "{line:?} is missing in {plain}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_sleeps_neither_hangs_nor_loses_a_byte() {
+    let world = world("sleep").await;
+    let long = std::env::var_os("RELAY_LONG").is_some();
+    let (size, sleep) = if long { (2_u64 << 30, 20) } else { (256 << 20, 5) };
+    let ssh = world.ssh(&[]);
+    let script = format!("head -c {size} /dev/zero | {ssh} cat | (sleep {sleep}; wc -c)");
+    let done = shell(&script, if long { 300 } else { 90 }).await;
+    assert_eq!(said(&done), size.to_string(), "{done:?}");
+    let ended = world.ended(1).await;
+    assert_eq!(ended.bytes, (size, size, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_stalled_channel_another_answers_quickly() {
+    let world = world("beside").await;
+    let (master, slave) = (world.ssh(&["-M", "-N", "-f"]), world.ssh(&[]));
+    shell(&master, 20).await;
+    let once = async || {
+        let started = Instant::now();
+        let done = shell(&format!("{slave} echo here"), 20).await;
+        assert_eq!(said(&done), "here");
+        started.elapsed()
+    };
+    let mut idle = [once().await, once().await, once().await, once().await, once().await];
+    let stalled = format!("head -c 64M /dev/zero | {slave} 'sleep 6; cat' | (sleep 8; wc -c)");
+    let stalled = tokio::spawn(async move { shell(&stalled, 60).await });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut beside = [once().await, once().await, once().await, once().await, once().await];
+    idle.sort();
+    beside.sort();
+    println!("idle {idle:?}, beside a stalled channel {beside:?}");
+    let slack = Duration::from_millis(if cfg!(debug_assertions) { 400 } else { 100 });
+    assert!(beside[2] < idle[2] + slack, "idle {idle:?}, beside a stalled channel {beside:?}");
+    assert_eq!(said(&stalled.await.unwrap()), (64 << 20).to_string());
+    shell(&world.ssh(&["-O", "exit"]), 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_exit_status_is_lost() {
+    let world = world("status").await;
+    for _ in 0..50 {
+        let done = shell(&format!("{} 'exit 5'", world.ssh(&[])), 20).await;
+        assert_eq!(done.status.code(), Some(5), "{done:?}");
+    }
+    let dropbear = format!(
+        "dbclient -y -y -i {} -p {} x@127.0.0.1",
+        world.vm.folder.join("dropbear").display(),
+        world.gateway.port
+    );
+    let convert = format!(
+        "command -v dbclient dropbearconvert && dropbearconvert openssh dropbear {} {}",
+        world.vm.folder.join("operator").display(),
+        world.vm.folder.join("dropbear").display()
+    );
+    if !shell(&convert, 20).await.status.success() {
+        eprintln!("dbclient is not installed: its 50 runs are skipped");
+        return;
+    }
+    for _ in 0..50 {
+        let done = shell(&format!("{dropbear} 'head -c 300000 /dev/zero; exit 5'"), 20).await;
+        assert_eq!((done.status.code(), done.stdout.len()), (Some(5), 300_000));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eof_goes_both_ways_and_a_half_closed_channel_goes_on() {
+    let world = world("eof").await;
+    let ssh = world.ssh(&[]);
+    let done = shell(&format!("printf abc | {ssh} 'cat; echo; sleep 1; echo later'"), 20).await;
+    assert_eq!(said(&done), "abc\nlater");
+    let script = format!("(sleep 1; printf abc) | {ssh} 'exec >&-; cat | wc -c >&2'");
+    let done = shell(&script, 20).await;
+    assert_eq!(String::from_utf8_lossy(&done.stderr).trim(), "3");
+    let done = shell(&format!("{ssh} 'kill -TERM $$'"), 20).await;
+    assert_eq!(done.status.code(), Some(255), "an exit signal is passed on: {done:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_has_its_size_and_its_resizes_are_recorded() {
+    let world = world("pty").await;
+    let ssh = world.ssh(&["-tt"]);
+    let script = format!("script -qec \"stty cols 91 rows 31; {ssh} 'stty size'\" /dev/null");
+    let done = shell(&script, 20).await;
+    assert!(said(&done).contains("31 91"), "{done:?}");
+    let ended = world.ended(1).await;
+    let key = recording::unwrap(&ended.wrapped, &world.gateway.private_key).unwrap();
+    let (plain, _) =
+        recording::open_container(&std::fs::read(&ended.recording).unwrap(), &key).unwrap();
+    let plain = String::from_utf8(plain).unwrap();
+    assert!(plain.starts_with("{\"version\":3,\"term\":{\"cols\":91,\"rows\":31"), "{plain}");
+    assert!(plain.contains("\"o\", \"31 91\\r\\n\"]"), "{plain}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_ends_cuts_the_channel_with_a_reason() {
+    let world = world("cut").await;
+    let ssh = world.ssh(&[]);
+    let running =
+        tokio::spawn(async move { shell(&format!("{ssh} 'echo up; sleep 60'"), 30).await });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let cut = Instant::now();
+    world.gateway.shared.end.send_replace(Some(bastion_core::lease::Cause::ConsentWithdrawn));
+    let done = running.await.unwrap();
+    assert!(cut.elapsed() < Duration::from_secs(1), "{:?}", cut.elapsed());
+    assert!(String::from_utf8_lossy(&done.stderr).contains("consent was withdrawn"), "{done:?}");
+    assert_eq!(world.ended(1).await.reason, "consent_withdrawn");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_channels_end() {
+    let world = world("idle").await;
+    *world.gateway.shared.idle.lock().unwrap() = Duration::from_secs(2);
+    let done = shell(&format!("{} 'echo up; sleep 60'", world.ssh(&[])), 20).await;
+    assert!(String::from_utf8_lossy(&done.stderr).contains("nothing happened"), "{done:?}");
+    assert_eq!(world.ended(1).await.reason, "idle");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_that_is_another_instance_gets_nothing() {
+    let vm = Vm::start("other", "i-another", "");
+    let gateway = Gateway::start(&vm, INSTANCE).await;
+    let world = World { gateway, vm };
+    let done = shell(&format!("{} true", world.ssh(&[])), 20).await;
+    let text = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(text.contains("did not prove which instance it is"), "{text}");
+    assert_eq!(done.status.code(), Some(254));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_host_key_is_refused() {
+    let vm = Vm::start("plain", INSTANCE, "HostKeyAlgorithms ssh-ed25519");
+    let gateway = Gateway::start(&vm, INSTANCE).await;
+    let world = World { gateway, vm };
+    let done = shell(&format!("{} true", world.ssh(&[])), 20).await;
+    let text = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(text.contains("plain host key"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sftp_and_scp_leave_paths_and_digests() {
+    let world = world("sftp").await;
+    let file = world.vm.folder.join("file");
+    std::fs::write(&file, vec![7; 3_000_001]).unwrap();
+    let up = world.vm.folder.join("up").display().to_string();
+    let back = world.vm.folder.join("back");
+    let port = world.gateway.port.to_string();
+    for (from, to) in [
+        (file.display().to_string(), format!("x@127.0.0.1:{up}")),
+        (format!("x@127.0.0.1:{up}"), back.display().to_string()),
+    ] {
+        let mut scp = world.tool("scp");
+        let scp = scp.args(["-q", "-P", &port, &from, &to]).output();
+        let done = timeout(Duration::from_secs(30), scp).await.expect("scp hangs").unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+    assert!(std::fs::read(&back).unwrap() == std::fs::read(&file).unwrap());
+    let batch = world.vm.folder.join("batch");
+    std::fs::write(&batch, format!("rename {up} {up}2\n-get /nonexistent\nrm {up}2\n")).unwrap();
+    let mut sftp = world.tool("sftp");
+    let sftp = sftp.args(["-q", "-P", &port, "-b"]).arg(&batch).arg("x@127.0.0.1").output();
+    let done = timeout(Duration::from_secs(30), sftp).await.expect("sftp hangs").unwrap();
+    assert!(done.status.success(), "{done:?}");
+    world.ended(3).await;
+    let evidence = world.gateway.shared.evidence.lock().unwrap();
+    let digest = audit_schema::hash::Hash::of(&vec![7; 3_000_001]);
+    let transfers: Vec<_> = evidence
+        .iter()
+        .filter_map(|e| if let Evidence::Transferred(t) = e { Some(t) } else { None })
+        .collect();
+    assert_eq!(transfers.len(), 2, "{evidence:?}");
+    for transfer in transfers {
+        assert_eq!((transfer.path.as_str(), transfer.bytes), (up.as_str(), 3_000_001));
+        assert!(transfer.complete && transfer.sha256 == digest, "{transfer:?}");
+    }
+    let changes: Vec<_> = evidence
+        .iter()
+        .filter_map(
+            |e| if let Evidence::Changed(c) = e { Some((c.operation, c.status)) } else { None },
+        )
+        .collect();
+    assert!(changes.contains(&("rename", 0)) && changes.contains(&("remove", 0)), "{changes:?}");
+}
