@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 #![allow(clippy::disallowed_methods)] // ssh-keygen works on files
 
+mod keygen;
 mod world;
 
 use audit_schema::hash::Hash;
@@ -16,83 +17,17 @@ use bastion_core::{
     statement::namespace,
 };
 use ed25519_dalek::Signer as _;
+use keygen::{RealKey, keygen};
 use ssh_key::{
     Algorithm, HashAlg, LineEnding, PrivateKey, Signature, SshSig,
     private::{EcdsaKeypair, KeypairData},
     public::{Ed25519PublicKey, KeyData, SkEcdsaSha2NistP256, SkEd25519},
 };
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::fs;
 use world::*;
 
-/// A folder that goes when it is dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name =
-            format!("bastion-core-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
-    }
-}
-
-/// A key of the real ssh-keygen.
-struct RealKey {
-    folder: Folder,
-    public: String,
-}
-
-impl RealKey {
-    fn new(kind: &[&str]) -> Self {
-        let folder = Folder::new();
-        let key = folder.path("key");
-        keygen(&[&["-q", "-N", "", "-f", key.to_str().unwrap(), "-t"], kind].concat(), None);
-        let public = fs::read_to_string(folder.path("key.pub")).unwrap();
-        Self { folder, public }
-    }
-
-    fn sign(&self, statement: &[u8], namespace: &str, options: &[&str]) -> String {
-        let file = self.folder.path("statement.json");
-        fs::write(&file, statement).unwrap();
-        let sig = self.folder.path("statement.json.sig");
-        if sig.exists() {
-            fs::remove_file(&sig).unwrap();
-        }
-        let key = self.folder.path("key");
-        let mut args = vec!["-Y", "sign", "-f", key.to_str().unwrap(), "-n", namespace];
-        for option in options {
-            args.extend(["-O", option]);
-        }
-        args.push(file.to_str().unwrap());
-        keygen(&args, None);
-        fs::read_to_string(sig).unwrap()
-    }
-
-    fn enrolled(&self) -> ApproverKey {
-        ApproverKey { public_key: self.public.clone(), ..approver_key("ap-anna", 1) }
-    }
-}
-
-fn keygen(args: &[&str], stdin: Option<&Path>) {
-    let input = stdin.map_or_else(Stdio::null, |path| fs::File::open(path).unwrap().into());
-    let done = Command::new("ssh-keygen").args(args).stdin(input).output().unwrap();
-    assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+fn enrolled(key: &RealKey) -> ApproverKey {
+    ApproverKey { public_key: key.public.clone(), ..approver_key("ap-anna", 1) }
 }
 
 fn bytes() -> Vec<u8> {
@@ -155,13 +90,13 @@ fn every_algorithm_of_ssh_keygen_that_counts_verifies() {
         let statement = bytes();
         for hash in ["hashalg=sha512", "hashalg=sha256"] {
             let signature = key.sign(&statement, &namespace(ORIGIN), &[hash]);
-            let signed = check(&statement, &signature, &key.enrolled());
+            let signed = check(&statement, &signature, &enrolled(&key));
             let signed = signed.unwrap_or_else(|e| panic!("{kind:?} {hash}: {e}"));
             assert_eq!(signed.approver().as_str(), "ap-anna");
             assert_eq!(signed.statement_digest(), Hash::of(&statement));
             assert_eq!(signed.user_present(), None);
             // The last newline of the file may be lost on the way.
-            assert!(check(&statement, signature.trim_end(), &key.enrolled()).is_ok());
+            assert!(check(&statement, signature.trim_end(), &enrolled(&key)).is_ok());
         }
     }
 }
@@ -197,7 +132,7 @@ fn pitfall_one_newline_more_is_other_bytes() {
     let key = RealKey::new(&["ed25519"]);
     let signature = key.sign(&bytes(), &namespace(ORIGIN), &[]);
     let longer = [bytes(), b"\n".to_vec()].concat();
-    assert_eq!(check(&longer, &signature, &key.enrolled()), Err(BadSignature::Mismatch));
+    assert_eq!(check(&longer, &signature, &enrolled(&key)), Err(BadSignature::Mismatch));
 }
 
 #[test]
@@ -349,7 +284,7 @@ fn pitfall_another_namespace_does_not_count() {
     let statement = bytes();
     for wrong in ["file", "git", "operator-consent@other.example", "operator-consent@"] {
         let signature = key.sign(&statement, wrong, &[]);
-        let verdict = check(&statement, &signature, &key.enrolled());
+        let verdict = check(&statement, &signature, &enrolled(&key));
         assert!(matches!(verdict, Err(BadSignature::Namespace { .. })), "{wrong}: {verdict:?}");
     }
 }
@@ -434,7 +369,7 @@ fn pitfall_a_certified_key_is_not_the_enrolled_key() {
     fs::rename(key.folder.path("key-cert.pub"), &public).unwrap();
     let statement = bytes();
     let signature = key.sign(&statement, &namespace(ORIGIN), &[]);
-    assert!(check(&statement, &signature, &ca.enrolled()).is_err());
+    assert!(check(&statement, &signature, &enrolled(&ca)).is_err());
 }
 
 // ---- pitfall: algorithms --------------------------------------------------------------------
@@ -444,7 +379,7 @@ fn pitfall_rsa_of_2048_bits_does_not_count() {
     let key = RealKey::new(&["rsa", "-b", "2048"]);
     let statement = bytes();
     let signature = key.sign(&statement, &namespace(ORIGIN), &[]);
-    let verdict = check(&statement, &signature, &key.enrolled());
+    let verdict = check(&statement, &signature, &enrolled(&key));
     assert_eq!(verdict, Err(BadSignature::Weak(WeakKey::RsaSize(2048))));
 }
 
@@ -455,7 +390,7 @@ fn pitfall_rsa_with_sha1_does_not_count() {
     let good = SshSig::from_pem(key.sign(&statement, &namespace(ORIGIN), &[])).unwrap();
     let inner = [string(b"ssh-rsa"), string(good.signature_bytes())].concat();
     let forged = armor(&blob(good.public_key(), &namespace(ORIGIN), "sha512", &inner));
-    let verdict = check(&statement, &forged, &key.enrolled());
+    let verdict = check(&statement, &forged, &enrolled(&key));
     assert!(matches!(verdict, Err(BadSignature::Weak(_) | BadSignature::Armor)), "{verdict:?}");
 }
 
