@@ -11,4 +11,5 @@ pub mod event;
 pub mod export;
 pub mod hash;
 pub mod merkle;
+pub mod note;
 pub mod time;
