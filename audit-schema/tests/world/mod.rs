@@ -70,7 +70,7 @@ impl Log {
             customer: link.clone(),
             event: event_value(event).unwrap(),
             gateway: "gw-1".into(),
-            prev: self.leaves().last().copied().unwrap_or(Hash::ZERO),
+            prev: self.lines.last().map_or(Hash::ZERO, |line| merkle::leaf_hash(line)),
             seq,
             time: Timestamp::from_micros(1_795_507_200_000_000 + self.clock),
         };
