@@ -16,8 +16,10 @@ pub struct Head {
 }
 
 const READ: &str = "SELECT size, leaf, frontier, time FROM head WHERE id = 1";
+/// The clock is asked outside the locking part, so that it is read after the wait for the lock.
 const LOCK: &str = "SELECT size, leaf, frontier, time,
-    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM head WHERE id = 1 FOR UPDATE";
+      (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+    FROM (SELECT size, leaf, frontier, time FROM head WHERE id = 1 FOR UPDATE) AS locked";
 
 impl Head {
     /// The head of a log without entries.

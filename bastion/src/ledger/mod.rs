@@ -21,6 +21,7 @@
 //! was told anything in between.
 
 pub mod batch;
+mod change;
 pub mod checkpoint;
 pub mod head;
 pub mod hooks;

@@ -6,11 +6,11 @@
 //! along everything that came in meanwhile.
 
 use super::{
-    Batch, ChangeError, LedgerError,
+    Batch, LedgerError,
+    change::{self, Ran},
     head::Head,
     hooks::{Hooks, Step},
     job::Job,
-    recorded::Stamp,
     write::{self, Failure, bounded, step},
 };
 use crate::{
@@ -18,14 +18,12 @@ use crate::{
     metrics::{Alarm, METRICS},
     store::{Db, StoreError, Tx, tx::Conn},
 };
-use audit_schema::time::Timestamp;
+use audit_schema::{hash::Hash, merkle, time::Timestamp};
 use bastion_core::limits::{
-    BATCH_ENTRIES_MAX, BATCH_MILLIS_MAX, CHANGE_SECONDS_MAX, CLOCK_SKEW_MICROS_MAX,
-    POSTGRES_STATEMENT_SECONDS_MAX, SQLITE_WAL_ALARM_BYTES, SQLITE_WAL_CHECKPOINT_BYTES,
+    BATCH_ENTRIES_MAX, BATCH_MILLIS_MAX, CLOCK_SKEW_MICROS_MAX, POSTGRES_STATEMENT_SECONDS_MAX,
+    SQLITE_WAL_ALARM_BYTES, SQLITE_WAL_CHECKPOINT_BYTES,
 };
-use futures_util::FutureExt as _;
 use std::{
-    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -71,20 +69,17 @@ pub(super) struct Sequencer {
     gateway: Arc<str>,
     /// The connection between two batches.
     conn: Option<Conn>,
-    /// The size of the log that was last seen: it must never shrink.
-    seen: u64,
+    /// The head that was last seen: the log must never shrink, nor change behind it.
+    seen: Head,
 }
 
 /// The writer is to end.
 struct Ended;
 
-/// A change that ran, with the place of its last entry.
-type Ran = (Job, Stamp);
-
 impl Sequencer {
     pub(super) fn new(mut parts: Parts) -> Self {
         let gateway = Arc::from(parts.gateway.as_str());
-        let seen = parts.head.size();
+        let seen = parts.head.clone();
         let conn = parts.conn.take();
         Self { parts, gateway, conn, seen }
     }
@@ -124,30 +119,38 @@ impl Sequencer {
         let mut ran = Vec::new();
         let mut next = Some(first);
         while let Some(job) = next {
-            self.change(job, &mut batch, &mut ran).await?;
+            match change::run(job, &mut batch, &self.parts.hooks, &self.parts.metrics).await {
+                Ok(stands) => ran.extend(stands),
+                // Dropping the batch closes its connection, which rolls everything back.
+                Err(error) => return self.not_written(ran, &error),
+            }
             let room = batch.pending().len() < BATCH_ENTRIES_MAX
                 && ran.len() < BATCH_ENTRIES_MAX
                 && began.elapsed() < Duration::from_millis(BATCH_MILLIS_MAX);
             next = if room { jobs.try_recv().ok() } else { None };
         }
-        let size = batch.head().size();
+        let head = batch.head().clone();
         let entries = batch.pending().len();
         match self.finish(batch).await {
             Ok(()) => {
-                self.seen = size;
+                let size = head.size();
+                self.seen = head;
                 self.answer(ran, entries, began);
                 self.parts.size.send_replace(size);
                 Ok(())
             }
-            Err(Failure::NotWritten(error)) => {
-                METRICS.alarm(Alarm::Log, true);
-                tracing::error!(%error, "a batch was not recorded; run `bastion doctor`");
-                let error = LedgerError::from(error);
-                ran.into_iter().for_each(|(job, _)| self.fail(job, error.clone()));
-                Ok(())
-            }
+            Err(Failure::NotWritten(error)) => self.not_written(ran, &error),
             Err(Failure::Unknown(what)) => Err(self.unknown(&what)),
         }
+    }
+
+    /// A batch is lost, and known to be: everybody in it hears so.
+    fn not_written(&self, ran: Vec<Ran>, error: &StoreError) -> Result<(), Ended> {
+        METRICS.alarm(Alarm::Log, true);
+        tracing::error!(%error, "a batch was not recorded; run `bastion doctor`");
+        let error = LedgerError::from(error.clone());
+        ran.into_iter().for_each(|(job, _)| self.fail(job, error.clone()));
+        Ok(())
     }
 
     /// Begins the transaction and takes the head.
@@ -170,15 +173,21 @@ impl Sequencer {
         let lock = step(&self.parts.hooks, Step::Lock, lock);
         let (tx, head, clock) =
             bounded(POSTGRES_STATEMENT_SECONDS_MAX, lock).await.map_err(Failure::NotWritten)?;
-        if head.size() < self.seen {
-            return Err(Failure::Unknown(format!(
-                "the log has {} entries where it had {}: the store was put back to an older state",
-                head.size(),
-                self.seen
-            )));
-        }
+        self.check_seen(&head)?;
         self.check_clock(&head, clock).map_err(Failure::NotWritten)?;
         Ok(Batch::new(tx, head, Arc::clone(&self.gateway)))
+    }
+
+    /// The head must be the one that was seen last, or (other gateways) a later one.
+    fn check_seen(&self, head: &Head) -> Result<(), Failure> {
+        let (is, was) = (head.size(), self.seen.size());
+        if is > was || *head == self.seen {
+            return Ok(());
+        }
+        Err(Failure::Unknown(format!(
+            "the log's head is not what it was ({is} entries, {was} before): the store was put \
+             back to another state while it was open"
+        )))
     }
 
     /// A clock that is behind the head, or off the database's, would give entries and
@@ -202,59 +211,6 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Runs one change. A refusal is answered when its rows are taken back; what stands waits for
-    /// the commit.
-    async fn change(
-        &self,
-        mut job: Job,
-        batch: &mut Batch,
-        ran: &mut Vec<Ran>,
-    ) -> Result<(), Ended> {
-        if !job.take() {
-            return Ok(());
-        }
-        batch.begin_change((self.parts.hooks.clock)());
-        let work = AssertUnwindSafe(job.run(batch)).catch_unwind();
-        let outcome = tokio::time::timeout(Duration::from_secs(CHANGE_SECONDS_MAX), work).await;
-        let error = match outcome {
-            Ok(Ok(Ok(()))) => match self.keep(batch).await {
-                Ok(stamp) => {
-                    ran.push((job, stamp));
-                    return Ok(());
-                }
-                Err(error) => ChangeError::Store(error),
-            },
-            Ok(Ok(Err(error))) => error,
-            Ok(Err(_)) => StoreError::failed(format!("{} panicked", job.label)).into(),
-            Err(_) => {
-                let why = format!("{} took more than {CHANGE_SECONDS_MAX} s", job.label);
-                StoreError::Unavailable(why).into()
-            }
-        };
-        if let Err(fault) = batch.undo_change().await {
-            // The transaction is gone; the rest of the batch fails at its next statement.
-            tracing::warn!(%fault, change = job.label, "a change could not be taken back alone");
-        }
-        match &error {
-            ChangeError::Refused(_) => self.parts.metrics.refused.fetch_add(1, Ordering::Relaxed),
-            ChangeError::Store(_) => self.parts.metrics.failed.fetch_add(1, Ordering::Relaxed),
-        };
-        job.failed(error.into());
-        Ok(())
-    }
-
-    /// A change that stands. One that wrote rows and recorded nothing is a mistake of ours.
-    async fn keep(&self, batch: &mut Batch) -> Result<Stamp, StoreError> {
-        if batch.appended() == 0 && batch.wrote_rows() {
-            return Err(StoreError::failed("a change wrote rows and appended no entry"));
-        }
-        batch.keep_change().await?;
-        let head = batch.head();
-        let seq = head.size().checked_sub(1);
-        let seq = seq.ok_or_else(|| StoreError::failed("the log has no entry"))?;
-        Ok(Stamp { seq, time: head.time() })
-    }
-
     /// Writes what the changes appended. A batch that appended nothing has nothing to write.
     async fn finish(&mut self, batch: Batch) -> Result<(), Failure> {
         let parts = batch.into_parts();
@@ -262,26 +218,31 @@ impl Sequencer {
             self.conn = Some(parts.tx.rollback().await.map_err(Failure::NotWritten)?);
             return Ok(());
         }
-        let before = parts.before.clone();
+        let first = parts.pending.first().map(|entry| (entry.seq, entry.leaf));
         match write::write(parts, &self.parts.hooks).await {
             Ok(conn) => {
                 self.conn = Some(conn);
                 Ok(())
             }
-            Err(Failure::NotWritten(StoreError::Full)) => self.surely_full(&before).await,
+            Err(Failure::NotWritten(StoreError::Full)) => Err(self.surely_full(first).await),
             Err(failure) => Err(failure),
         }
     }
 
-    /// SQLite rolls back when the disk is full. Looked at again on a fresh connection, because
-    /// "not recorded" must be true.
-    async fn surely_full(&self, before: &Head) -> Result<(), Failure> {
-        match Head::read(&self.parts.db).await {
-            Ok(found) if found.size() == before.size() || self.parts.db.is_postgres() => {
-                Err(Failure::NotWritten(StoreError::Full))
+    /// A full disk takes the batch back. Looked at again on a fresh connection, because "not
+    /// recorded" must be true.
+    async fn surely_full(&self, first: Option<(u64, Hash)>) -> Failure {
+        let Some((seq, leaf)) = first else {
+            return Failure::NotWritten(StoreError::Full);
+        };
+        let sql = "SELECT line FROM entries WHERE seq = $1";
+        let found = self.parts.db.row_opt(sql, &args![seq]).await;
+        match found.and_then(|row| row.map(|row| row.bytes(0)).transpose()) {
+            Ok(Some(line)) if merkle::leaf_hash(&line) == leaf => {
+                Failure::Unknown("the disk was full, yet the batch is there".into())
             }
-            Ok(_) => Err(Failure::Unknown("a full disk, yet the batch is there".into())),
-            Err(error) => Err(Failure::Unknown(format!("a full disk, then: {error}"))),
+            Ok(_) => Failure::NotWritten(StoreError::Full),
+            Err(error) => Failure::Unknown(format!("the disk was full, then: {error}")),
         }
     }
 

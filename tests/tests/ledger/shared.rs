@@ -1,7 +1,11 @@
 //! Several gateways on one PostgreSQL.
 
-use crate::world::{World, entry_of};
-use bastion::{args, ledger::Ledger};
+use crate::world::{World, entry_of, opening};
+use bastion::{
+    args,
+    ledger::{Ledger, LedgerError},
+    store::{Db, Options},
+};
 
 /// Two gateways, each with many callers, and one chain.
 #[tokio::test(flavor = "multi_thread")]
@@ -72,4 +76,74 @@ async fn a_fact_read_in_a_change_cannot_be_stale() {
     }
     counts.sort_unstable();
     assert_eq!(counts, (0..400).collect::<Vec<_>>());
+}
+
+/// A server that goes away is waited for, not guessed about: what could not be recorded is said to
+/// be so, and the log goes on when the server is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_and_comes_back_loses_nothing() {
+    let mut world = World::postgres();
+    let ledger = world.create().await;
+    ledger.append("before", vec![entry_of("acme", "x")]).await.expect("appends");
+    world.cluster().stop();
+    let refused = ledger.append("gone", vec![entry_of("acme", "x")]).await;
+    assert!(matches!(refused, Err(LedgerError::Unavailable(_))), "{refused:?}");
+    world.cluster().start_again();
+    let back = ledger.append("back", vec![entry_of("acme", "x")]).await.expect("appends again");
+    assert_eq!(back.seq(), 2);
+    assert_eq!(ledger.verify().await, Ok(3));
+}
+
+/// A gateway that freezes with the head of the log in its hand loses it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_hangs_is_refused_and_frees_the_head() {
+    let world = World::postgres();
+    let one = world.create().await;
+    let two = world.open_as("gw-2").await.expect("opens");
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let hangs = tokio::spawn(async move {
+        let change = one.record::<(), _>("hangs", |batch| {
+            Box::pin(async move {
+                batch.append(entry_of("acme", "x")).await?;
+                begun.send(()).expect("the test listens");
+                std::future::pending().await
+            })
+        });
+        change.await
+    });
+    has_begun.await.expect("begins");
+    let other = two.append("other", vec![entry_of("acme", "x")]).await.expect("appends");
+    assert_eq!(other.seq(), 1);
+    let refused = hangs.await.expect("ends");
+    assert!(matches!(refused, Err(LedgerError::Unavailable(_))), "{refused:?}");
+}
+
+/// The gateway's role needs no more than to read and append.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_can_only_append_is_enough() {
+    let world = World::postgres();
+    world.create().await.close().await;
+    world
+        .script(include_str!("../../../bastion/migrations/postgres/role.sql"))
+        .await
+        .expect("role");
+    let url = world.url().replace("bastion@", "bastion_gateway@");
+    let db = Db::open(&url, Options::OPEN).await.expect("opens");
+    let ledger = Ledger::open(db, opening("gw-1")).await.expect("opens");
+    let secret = entry_of("acme", "x").with("note", "a note");
+    ledger.append("test", vec![secret]).await.expect("appends");
+    ledger.started("digest", 0).await.expect("records");
+    for sql in [
+        "ALTER TABLE entries DISABLE TRIGGER ALL",
+        "DELETE FROM entries",
+        "TRUNCATE entries",
+        "UPDATE entries SET line = line",
+        "DELETE FROM head",
+        "SET session_replication_role = replica",
+        "DROP TABLE entries",
+    ] {
+        let said = world.script_as(&url, sql).await.expect_err(sql).to_string();
+        assert!(said.contains("permission denied") || said.contains("must be owner"), "{said}");
+    }
+    assert_eq!(ledger.verify().await, Ok(3));
 }

@@ -114,14 +114,24 @@ impl World {
     pub async fn refused(&self, sql: &str) -> String {
         self.script(sql).await.expect_err(sql).to_string()
     }
-    async fn script(&self, sql: &str) -> Result<(), sqlx::Error> {
+    /// The server, while nobody else holds it.
+    pub fn cluster(&mut self) -> &mut Cluster {
+        let cluster = self.postgres.as_mut().expect("a server");
+        Arc::get_mut(cluster).expect("held by one world")
+    }
+    /// Runs SQL as the owner of the tables.
+    pub async fn script(&self, sql: &str) -> Result<(), sqlx::Error> {
+        self.script_as(&self.url(), sql).await
+    }
+    /// Runs SQL as whoever the URL names.
+    pub async fn script_as(&self, url: &str, sql: &str) -> Result<(), sqlx::Error> {
         let script = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
         if self.postgres.is_some() {
-            let mut conn = PgConnection::connect(&self.url()).await?;
+            let mut conn = PgConnection::connect(url).await?;
             script.execute(&mut conn).await?;
             return conn.close().await;
         }
-        let mut conn = SqliteConnection::connect(&self.url()).await?;
+        let mut conn = SqliteConnection::connect(url).await?;
         script.execute(&mut conn).await?;
         conn.close().await
     }

@@ -1,0 +1,14 @@
+-- The role that gateways use, run once by the owner of the tables after `bastion init`: it reads and
+-- appends, and can neither change an entry nor take a trigger off. Give it a password, then put it
+-- into the store's URL. (The query index is a schema of its own, which it may drop and rebuild.)
+CREATE ROLE bastion_gateway LOGIN;
+GRANT SELECT, INSERT ON entries TO bastion_gateway;
+GRANT SELECT, UPDATE ON head TO bastion_gateway;
+GRANT SELECT, INSERT, UPDATE ON customer_heads TO bastion_gateway;
+GRANT SELECT, INSERT, DELETE ON openings TO bastion_gateway;
+GRANT SELECT ON migrations TO bastion_gateway;
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    settings, operators, officers, approvers, keys, training, customers, services, instances,
+    accounts, tickets, consent_signatures, ticket_uses, sessions, leases, recording_keys, notices
+    TO bastion_gateway;
+CREATE SCHEMA IF NOT EXISTS projection AUTHORIZATION bastion_gateway;
