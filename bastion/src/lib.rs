@@ -17,4 +17,5 @@ pub mod ledger;
 pub mod metrics;
 pub mod notices;
 pub mod relay;
+pub mod render;
 pub mod store;
