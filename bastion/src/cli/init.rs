@@ -6,9 +6,12 @@
 
 use super::Fault;
 use crate::{
+    api::make_first_officer,
+    app::{App, StartError},
     config::{self, Config},
     keyfile::{self, KeyFileError},
 };
+use audit_schema::event::{Actor, ActorKind};
 use bastion_core::id::Handle;
 use russh::keys::{Algorithm, PublicKey};
 use std::{
@@ -86,6 +89,15 @@ pub enum InitError {
     /// What was asked does not make a valid configuration.
     #[error("{0}")]
     Config(#[from] config::ConfigError),
+    /// The store cannot be made.
+    #[error("{0}")]
+    Start(#[from] StartError),
+    /// The first officer cannot be entered.
+    #[error("the first officer: {0}")]
+    Officer(crate::api::Fault),
+    /// The part that makes the store ended early.
+    #[error("the store was not made; remove the folder and try again")]
+    Broken,
 }
 
 /// What was made.
@@ -93,7 +105,7 @@ pub enum InitError {
 pub struct Made {
     /// The deployment.
     pub config: Config,
-    /// The log key's public half as a C2SP verifier key.
+    /// The public line of the gateway-host CA: for known_hosts.
     pub gateway_host_ca: String,
     /// The public line of the officer's key.
     pub officer_key: String,
@@ -122,9 +134,50 @@ pub fn make(args: &Args) -> Result<Made, InitError> {
         Some(key) => key,
         None => keyfile::make_ssh(&dir.join(TAKE_AWAY).join("officer"), seed()?, "officer")?,
     };
+    make_policies(&config.policies)?;
+    make_store(&config, &args.officer, &officer_key)?;
     keyfile::write_private(&config.file, text.as_bytes())?;
     Ok(Made { config, gateway_host_ca, officer_key })
 }
+
+/// The built-in policies, as files that the provider makes their own.
+fn make_policies(dir: &Path) -> Result<(), InitError> {
+    fs::create_dir_all(dir).map_err(|cause| at(dir, cause))?;
+    for (name, text) in POLICIES {
+        keyfile::write_public(&dir.join(name), text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The log with its genesis and first policy, and the first officer in it. On a thread of its own,
+/// so that this works within a runtime and without one.
+fn make_store(config: &Config, officer: &Handle, key: &str) -> Result<(), InitError> {
+    let (config, officer, key) = (config.clone(), officer.clone(), key.to_owned());
+    let making = std::thread::spawn(move || -> Result<(), InitError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|cause| at(Path::new("tokio"), cause))?;
+        runtime.block_on(async {
+            let app = App::create(config).await?;
+            let uid = nix::unistd::getuid().as_raw();
+            let actor = Actor { kind: ActorKind::Local, id: uid.to_string() };
+            let made = make_first_officer(&app.ledger, actor, officer, &key).await;
+            made.map_err(InitError::Officer)?.into_inner();
+            app.ledger.db().close().await;
+            Ok(())
+        })
+    });
+    making.join().map_err(|_| InitError::Broken)?
+}
+
+const POLICIES: [(&str, &str); 5] = [
+    ("schema.cedarschema", include_str!("../../../policies/schema.cedarschema")),
+    ("base.cedar", include_str!("../../../policies/base.cedar")),
+    ("access.cedar", include_str!("../../../policies/access.cedar")),
+    ("break_glass.cedar", include_str!("../../../policies/break_glass.cedar")),
+    ("channels.cedar", include_str!("../../../policies/channels.cedar")),
+];
 
 fn refuse_what_is_there(dir: &Path) -> Result<(), InitError> {
     match fs::read_dir(dir) {

@@ -1,0 +1,47 @@
+//! `bastion serve`: the gateway in the foreground, until SIGTERM or SIGINT.
+
+use super::Fault;
+use crate::{
+    app::{self, Serving},
+    config::Config,
+};
+use std::{io, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// `bastion serve`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Runs in the foreground and says what it does on standard error. SIGTERM and SIGINT end it in
+order: every channel is ended and entered in the log first. A second signal does not hurry it.
+
+Examples:
+  bastion serve --config /srv/bastion/bastion.toml
+  BASTION_CONFIG=/srv/bastion/bastion.toml RUST_LOG=debug bastion serve")]
+pub struct Args {
+    /// Put the policy files in force if they are not those in force; entered in the log
+    #[arg(long)]
+    accept_policy: bool,
+}
+
+/// Runs the gateway until it is asked to stop.
+pub fn run(config: Config, args: &Args) -> Result<ExitCode, Fault> {
+    super::start_tracing(&config.tracing);
+    let serving = Serving { accept_policy: args.accept_policy };
+    let runtime = super::runtime()?;
+    runtime.block_on(async {
+        let stop = asked_to_stop().map_err(Fault::failed)?;
+        app::serve(config, serving, stop).await.map_err(Fault::failed)?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn asked_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
