@@ -7,6 +7,7 @@
 
 pub mod init;
 mod local;
+mod serve;
 mod tracing;
 
 use crate::config::Config;
@@ -51,6 +52,8 @@ pub struct Cli {
 enum Command {
     /// Make a deployment: configuration, keys, empty store, first officer
     Init(init::Args),
+    /// Run the gateway
+    Serve(serve::Args),
     /// Run a whole bastion on loopback, with VMs, people and a story to walk through
     Demo(crate::demo::Args),
     /// Print the completions of a shell
@@ -108,15 +111,20 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, Fault> {
     match cli.command {
         Command::Init(args) => init::run(&args),
+        Command::Serve(args) => serve::run(configuration(cli.config.as_deref())?, &args),
         Command::Demo(args) => crate::demo::run(&args),
         Command::Completions { shell } => completions(shell),
     }
 }
 
 /// The deployment that `--config` or the environment names.
-#[allow(dead_code)] // serve, doctor and the reading commands come next
 fn configuration(file: Option<&Path>) -> Result<Config, Fault> {
     Config::locate(file).map_err(Fault::usage)
+}
+
+/// Every command that waits for something runs on this.
+fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Fault::failed)
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Fault> {
