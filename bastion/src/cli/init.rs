@@ -6,15 +6,14 @@
 
 use super::Fault;
 use crate::{
+    api::make_first_officer,
     app::{App, StartError},
     config::{self, Config},
-    args, entropy,
     keyfile::{self, KeyFileError},
-    ledger::{Ledger, LedgerError, NewEntry},
 };
-use audit_schema::event::{Actor, ActorKind, Event};
-use bastion_core::id::{Handle, OfficerId};
-use russh::keys::{Algorithm, HashAlg, PublicKey};
+use audit_schema::event::{Actor, ActorKind};
+use bastion_core::id::Handle;
+use russh::keys::{Algorithm, PublicKey};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -95,7 +94,7 @@ pub enum InitError {
     Start(#[from] StartError),
     /// The first officer cannot be entered.
     #[error("the first officer: {0}")]
-    Officer(#[from] LedgerError),
+    Officer(crate::api::Fault),
     /// The part that makes the store ended early.
     #[error("the store was not made; remove the folder and try again")]
     Broken,
@@ -163,47 +162,20 @@ fn make_store(config: &Config, officer: &Handle, key: &str) -> Result<(), InitEr
             let app = App::create(config).await?;
             let uid = nix::unistd::getuid().as_raw();
             let actor = Actor { kind: ActorKind::Local, id: uid.to_string() };
-            enter_officer(&app.ledger, actor, officer, key).await?;
-            app.ledger.db().close().await;
+            let entered = make_first_officer(&app.ledger, actor, officer, &key).await;
+            entered.map_err(InitError::Officer)?.into_inner();
+            let db = app.ledger.db().clone();
+            drop(app);
+            db.close().await;
             Ok(())
         })
     });
     making.join().map_err(|_| InitError::Broken)?
 }
 
-/// The first officer, who makes everybody else.
-async fn enter_officer(
-    ledger: &Ledger,
-    actor: Actor,
-    handle: Handle,
-    key: String,
-) -> Result<(), InitError> {
-    let id = OfficerId::from_entropy(entropy::draw().map_err(|_| InitError::Random)?);
-    let public = PublicKey::from_openssh(&key).map_err(|_| InitError::Random)?;
-    let fingerprint = public.fingerprint(HashAlg::Sha256).to_string();
-    let recorded = ledger.record("first officer", move |batch| {
-        Box::pin(async move {
-            let now = batch.now();
-            let officer = "INSERT INTO officers (id, handle, state) VALUES ($1, $2, 'enabled')";
-            batch.tx().run(officer, &args![id.as_str(), handle.as_str()]).await?;
-            let holds = "INSERT INTO keys (fingerprint, public_key, role, subject, added_at) \
-                         VALUES ($1, $2, 'officer', $3, $4)";
-            let row = args![fingerprint.as_str(), key.as_str(), id.as_str(), now];
-            batch.tx().run(holds, &row).await?;
-            let added = Event::OfficerAdded { officer: id.to_string() };
-            let entry = NewEntry::new(actor.clone(), added).with("handle", handle.as_str());
-            batch.append(entry).await?;
-            let (role, subject) = (ActorKind::Officer, id.to_string());
-            let held = Event::KeyAdded { fingerprint, role, subject };
-            batch.append(NewEntry::new(actor, held)).await?;
-            Ok(())
-        })
-    });
-    recorded.await?.into_inner();
-    Ok(())
-}
-
-const POLICIES: [(&str, &str); 5] = [
+const POLICIES: [(&str, &str); 7] = [
+    ("README.md", include_str!("../../../policies/README.md")),
+    ("cases.json", include_str!("../../../policies/cases.json")),
     ("schema.cedarschema", include_str!("../../../policies/schema.cedarschema")),
     ("base.cedar", include_str!("../../../policies/base.cedar")),
     ("access.cedar", include_str!("../../../policies/access.cedar")),
