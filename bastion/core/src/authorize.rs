@@ -30,6 +30,7 @@ use audit_schema::{
 
 mod consents;
 mod outcome;
+mod sentence;
 
 pub use consents::{ConsentFact, ConsentUse, SignatureFact};
 pub use outcome::{Decision, Denial, Grant};

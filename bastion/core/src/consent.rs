@@ -143,7 +143,7 @@ codes!(/** Why access is asked for. */ ReasonCode {
     ScheduledMaintenance = "SCHEDULED_MAINTENANCE": "planned maintenance",
 });
 
-codes!(/** What of a channel is recorded; only what the gateway enforces has a value. */ RecordingLevel {
+codes!(/** What is recorded; only what the gateway enforces has a value. */ RecordingLevel {
     /// Everything typed and everything shown.
     Full = "full": "everything typed and everything shown is recorded",
 });

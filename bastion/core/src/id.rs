@@ -73,7 +73,7 @@ id!(/** An approver of a customer: `ap-…`. */ ApproverId, "approver id", false
 id!(/** What a person is called when typed: `olga`. Personal data. */ Handle, "name", true, "h-");
 id!(/** A customer: `acme`. */ CustomerId, "customer id", false, "c-");
 id!(/** A service of a customer: `acme-pg`. */ ServiceId, "service id", false, "s-");
-id!(/** A VM's name, the same through all its lives: `pg-1.acme`. */ VmName, "VM name", true, "vm-");
+id!(/** A VM's name, kept through all its lives: `pg-1.acme`. */ VmName, "VM name", true, "vm-");
 id!(/** One life of a VM: `i-…`. */ InstanceId, "VM instance id", false, "i-");
 id!(/** An account on a VM: `ops`. */ AccountName, "account", false, "a-");
 id!(/** A consent ticket: `t-…`. */ TicketId, "ticket", false, "t-");

@@ -263,7 +263,10 @@ fn account_uid(instance: &VmInstance, account: &Account) -> String {
 /// The entities of one question: the operator, and the VM with all its accounts.
 fn entities(operator: &Operator, instance: &VmInstance) -> Value {
     let id = |kind: &str, id: &str| json!({ "type": kind, "id": id });
-    let bare = |kind: &str, name: &str, parents: Value| json!({ "uid": id(kind, name), "attrs": {}, "parents": parents });
+    let bare = |kind: &str, name: &str, parents: Value| {
+        let uid = id(kind, name);
+        json!({ "uid": uid, "attrs": {}, "parents": parents })
+    };
     let mut all = vec![
         json!({
             "uid": id("Operator", operator.id.as_str()),

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use world::*;
 
 /// One change to a request that would be granted, and the reason that it must give.
+#[derive(Clone)]
 struct Case {
     name: &'static str,
     reason: Reason,
@@ -47,8 +48,11 @@ fn case(name: &'static str, reason: Reason, change: fn(&mut Asked)) -> Case {
     Case { name, reason, change }
 }
 
-#[allow(clippy::too_many_lines)] // a table
 fn cases() -> Vec<Case> {
+    [hard_rules(), which_ticket(), whether_it_stands(), whether_it_is_signed(), policies()].concat()
+}
+
+fn hard_rules() -> Vec<Case> {
     use Reason as R;
     vec![
         case("sftp with a terminal", R::RequestMalformed, |a| {
@@ -102,6 +106,12 @@ fn cases() -> Vec<Case> {
             a.facts.destination =
                 Some(Destination { level: Level::Data, customer: "globex".parse().unwrap() });
         }),
+    ]
+}
+
+fn which_ticket() -> Vec<Case> {
+    use Reason as R;
+    vec![
         case("no ticket", R::ConsentMissing, |a| a.facts.consents.clear()),
         case("for another operator", R::ConsentMissing, |a| {
             a.with_terms(|t| t.operators[0].id = "op-other".parse().unwrap());
@@ -135,6 +145,12 @@ fn cases() -> Vec<Case> {
         case("before the rebuild", R::ConsentOtherInstance, |a| {
             a.facts.instance = Some(instance("pg-1.acme", "i-acme9"));
         }),
+    ]
+}
+
+fn whether_it_stands() -> Vec<Case> {
+    use Reason as R;
+    vec![
         case("waiting", R::ConsentPending, |a| a.consent().state = TicketState::Pending),
         case("refused", R::ConsentRefused, |a| a.consent().state = TicketState::Refused),
         case("withdrawn", R::ConsentWithdrawn, |a| a.consent().state = TicketState::Withdrawn),
@@ -150,6 +166,12 @@ fn cases() -> Vec<Case> {
             a.policy =
                 policy_with("@id(\"x\") forbid(principal, action == Action::\"sftp\", resource);");
         }),
+    ]
+}
+
+fn whether_it_is_signed() -> Vec<Case> {
+    use Reason as R;
+    vec![
         case("not signed", R::ConsentUnsigned, |a| a.consent().signatures.clear()),
         case("another revision is current", R::ConsentUnsigned, |a| a.consent().revision = 2),
         case("another ticket's statement", R::ConsentUnsigned, |a| {
@@ -187,6 +209,12 @@ fn cases() -> Vec<Case> {
             other.nonce = Nonce([8; 16]);
             a.consent().statement = other.compose().unwrap();
         }),
+    ]
+}
+
+fn policies() -> Vec<Case> {
+    use Reason as R;
+    vec![
         case("no permit", R::PolicyNotPermitted, |a| {
             a.request = request("dba", ChannelKind::Forward);
             a.facts.destination =

@@ -11,6 +11,15 @@ use world::*;
 
 const CASES: &str = include_str!("../../../policies/cases.json");
 
+const FORBID: &str = "forbid(principal, action, resource)";
+const INTERNAL: &str = "force_command(\"internal-sftp\")";
+const SHELL: &str = " == Action::\"shell\"";
+
+/// A permit of one action, without its end.
+fn on(action: &str) -> String {
+    format!("permit(principal, action == Action::\"{action}\", resource)")
+}
+
 fn load(text: &str) -> Result<Policy, String> {
     Policy::load(&[("x.cedar", text)], SCHEMA).map_err(|errors| errors.to_string())
 }
@@ -33,27 +42,30 @@ fn cases_can_fail() {
 
 #[test]
 fn whatever_is_wrong_with_a_policy_is_found_when_it_loads() {
-    let permit = "permit(principal, action == Action::\"sftp\", resource)";
+    let sftp = on("sftp");
+    let when = |condition: &str| format!("@id(\"a\") {sftp} when {{ {condition} }};");
+    let with = |annotation: &str, rest: &str| format!("@id(\"a\") @{annotation} {rest};");
     let table = [
         ("not Cedar", "permit(".to_owned(), "x.cedar"),
-        ("no id", format!("{permit};"), "@id"),
-        ("an id with blanks", format!("@id(\"a b\") {permit};"), "@id"),
-        ("the same id twice", format!("@id(\"a\") {permit}; @id(\"a\") {permit};"), "a:"),
-        ("an unknown attribute", format!("@id(\"a\") {permit} when {{ principal.age > 3 }};"), "age"),
-        ("an unguarded optional", format!("@id(\"a\") {permit} when {{ context.reason == \"x\" }};"), "reason"),
-        ("an unknown action", "@id(\"a\") permit(principal, action == Action::\"fly\", resource);".into(), "fly"),
-        ("an unknown level", "@id(\"a\") permit(principal, action, resource in Level::\"root\");".into(), "root"),
-        ("types that do not fit", format!("@id(\"a\") {permit} when {{ context.pty == 1 }};"), "a: "),
-        ("what can never match", format!("@id(\"a\") {permit} when {{ false }};"), "impossible"),
-        ("a template", "@id(\"a\") permit(principal == ?principal, action, resource);".into(), "template"),
-        ("an unknown annotation", format!("@id(\"a\") @note(\"x\") {permit};"), "unknown annotation"),
-        ("no seconds", format!("@id(\"a\") @seconds_max(\"0\") {permit};"), "seconds_max"),
-        ("too many seconds", format!("@id(\"a\") @seconds_max(\"43201\") {permit};"), "seconds_max"),
-        ("seconds on a forbid", "@id(\"a\") @seconds_max(\"9\") forbid(principal, action, resource);".into(), "seconds_max"),
-        ("internal-sftp for a shell", "@id(\"a\") @force_command(\"internal-sftp\") permit(principal, action == Action::\"shell\", resource);".into(), "force_command"),
-        ("internal-sftp for every channel", "@id(\"a\") @force_command(\"internal-sftp\") permit(principal, action, resource);".into(), "force_command"),
-        ("a command for sftp", format!("@id(\"a\") @force_command(\"/bin/sh\") {permit};"), "force_command"),
-        ("a command with a newline", "@id(\"a\") @force_command(\"a\\nb\") permit(principal, action == Action::\"exec\", resource);".into(), "force_command"),
+        ("no id", format!("{sftp};"), "@id"),
+        ("an id with blanks", format!("@id(\"a b\") {sftp};"), "@id"),
+        ("the same id twice", format!("@id(\"a\") {sftp}; @id(\"a\") {sftp};"), "a:"),
+        ("an unknown attribute", when("principal.age > 3"), "age"),
+        ("an unguarded optional", when("context.reason == \"x\""), "reason"),
+        ("types that do not fit", when("context.pty == 1"), "a: "),
+        ("what can never match", when("false"), "impossible"),
+        ("an unknown action", format!("@id(\"a\") {};", on("fly")), "fly"),
+        ("an unknown level", when("resource in Level::\"root\""), "root"),
+        ("a template", sftp.replace("principal", "principal == ?principal") + ";", "template"),
+        ("an unknown annotation", with("note(\"x\")", &sftp), "unknown annotation"),
+        ("no seconds", with("seconds_max(\"0\")", &sftp), "seconds_max"),
+        ("too many seconds", with("seconds_max(\"43201\")", &sftp), "seconds_max"),
+        ("seconds on a forbid", with("seconds_max(\"9\")", FORBID), "seconds_max"),
+        ("a command on a forbid", with("force_command(\"id\")", FORBID), "force_command"),
+        ("internal-sftp for a shell", with(INTERNAL, &on("shell")), "force_command"),
+        ("internal-sftp for all", with(INTERNAL, &on("shell").replace(SHELL, "")), "force_command"),
+        ("a command for sftp", with("force_command(\"/bin/sh\")", &sftp), "force_command"),
+        ("a newline", with("force_command(\"a\\nb\")", &on("exec")), "force_command"),
     ];
     for (name, text, word) in table {
         let error = load(&text).map(|policy| policy.ids()).unwrap_err();
@@ -98,54 +110,26 @@ fn channel_rules_change_with_what_bears_on_the_level_and_with_nothing_else() {
         let two = policy.channel_rules(Level::Data) != base.channel_rules(Level::Data);
         (one, two)
     };
+    let forward = |place: &str| on("forward").replace("resource", &format!("resource in {place}"));
+    let hidden = "permit(principal, action, resource) when { resource in Level::\"data\" }";
+    let reach =
+        on("reach").replace("permit", "forbid").replace("principal", "principal in Team::\"t\"");
     let table = [
-        ("a comment", "// x", (false, false)),
-        (
-            "who may see",
-            "@id(\"x\") permit(principal, action == Action::\"list\", resource);",
-            (false, false),
-        ),
-        (
-            "who may be there",
-            "@id(\"x\") forbid(principal in Team::\"t\", action == Action::\"reach\", resource);",
-            (false, false),
-        ),
-        (
-            "a forward for data",
-            "@id(\"x\") permit(principal, action == Action::\"forward\", resource in Level::\"data\");",
-            (false, true),
-        ),
-        (
-            "a forward for troubleshoot",
-            "@id(\"x\") permit(principal, action == Action::\"forward\", resource in Level::\"troubleshoot\");",
-            (true, false),
-        ),
-        (
-            "a forward somewhere",
-            "@id(\"x\") permit(principal, action == Action::\"forward\", resource in Service::\"s\");",
-            (true, true),
-        ),
-        (
-            "all channels",
-            "@id(\"x\") permit(principal, action in Action::\"channel\", resource);",
-            (true, true),
-        ),
-        ("everything", "@id(\"x\") permit(principal, action, resource);", (true, true)),
-        (
-            "a hidden condition",
-            "@id(\"x\") permit(principal, action, resource) when { resource in Level::\"data\" };",
-            (true, true),
-        ),
+        ("who may see", on("list"), (false, false)),
+        ("who may be there", reach, (false, false)),
+        ("a forward for data", forward("Level::\"data\""), (false, true)),
+        ("a forward for troubleshoot", forward("Level::\"troubleshoot\""), (true, false)),
+        ("a forward somewhere", forward("Service::\"s\""), (true, true)),
+        ("all channels", on("channel").replace("==", "in"), (true, true)),
+        ("everything", FORBID.to_owned(), (true, true)),
+        ("a condition out of sight", hidden.to_owned(), (true, true)),
     ];
     assert_ne!(base.channel_rules(Level::Data), base.channel_rules(Level::Troubleshoot));
+    let commented = policy_with("// a comment");
+    assert_eq!(rules(&commented), (false, false));
     for (name, text, changed) in table {
-        // A condition that can only be about one resource type needs an action to go with it.
-        let mut files = FILES.to_vec();
-        files.push(("more.cedar", text));
-        match Policy::load(&files, SCHEMA) {
-            Ok(policy) => assert_eq!(rules(&policy), changed, "{name}"),
-            Err(errors) => panic!("{name}: {errors}"),
-        }
+        let policy = policy_with(&format!("// a comment\n@id(\"x\") {text};"));
+        assert_eq!(rules(&policy), changed, "{name}");
     }
 }
 
@@ -166,18 +150,13 @@ fn restrictions_of_deciding_permits_are_merged_to_the_strictest() {
         };
         policy.decide(&question)
     };
-    let permit = ask(
-        "@id(\"x\") @seconds_max(\"60\") permit(principal, action == Action::\"exec\", resource);",
-    )
-    .unwrap();
+    let exec = on("exec");
+    let permit = ask(&format!("@id(\"x\") @seconds_max(\"60\") {exec};")).unwrap();
     assert_eq!(permit.seconds_max, Some(60));
     assert_eq!(permit.policies, ["access.troubleshoot", "channels.troubleshoot", "x"]);
-    let permit = ask("@id(\"x\") @force_command(\"/bin/date\") permit(principal, action == Action::\"exec\", resource);").unwrap();
-    assert_eq!(permit.force_command.as_deref(), Some("/bin/date"));
-    let refusal = ask(
-        "@id(\"x\") @force_command(\"/bin/date\") permit(principal, action == Action::\"exec\", resource); \
-         @id(\"y\") @force_command(\"/bin/id\") permit(principal, action == Action::\"exec\", resource);",
-    );
+    let date = format!("@id(\"x\") @force_command(\"/bin/date\") {exec};");
+    assert_eq!(ask(&date).unwrap().force_command.as_deref(), Some("/bin/date"));
+    let refusal = ask(&format!("{date} @id(\"y\") @force_command(\"/bin/id\") {exec};"));
     assert_eq!(refusal.unwrap_err().why, Refused::Failed);
 }
 

@@ -17,7 +17,7 @@ use bastion_core::{
     statement::namespace,
 };
 use ed25519_dalek::Signer as _;
-use keygen::{RealKey, keygen};
+use keygen::{RealKey, armor, blob, keygen, string};
 use ssh_key::{
     Algorithm, HashAlg, LineEnding, PrivateKey, Signature, SshSig,
     private::{EcdsaKeypair, KeypairData},
@@ -46,33 +46,6 @@ fn check(statement: &[u8], signature: &str, key: &ApproverKey) -> Result<Signed,
         decided_at: at(-30),
         signed_already: &[],
     })
-}
-
-fn armor(blob: &[u8]) -> String {
-    let text = STANDARD.encode(blob);
-    let lines: Vec<&str> =
-        text.as_bytes().chunks(70).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----\n", lines.join("\n"))
-}
-
-fn string(bytes: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(bytes.len()).unwrap();
-    [&length.to_be_bytes()[..], bytes].concat()
-}
-
-/// A signature blob by hand, where a library would refuse.
-fn blob(key: &KeyData, namespace: &str, hash: &str, signature: &[u8]) -> Vec<u8> {
-    let public = ssh_key::PublicKey::new(key.clone(), "").to_bytes().unwrap();
-    [
-        b"SSHSIG".to_vec(),
-        1_u32.to_be_bytes().to_vec(),
-        string(&public),
-        string(namespace.as_bytes()),
-        string(b""),
-        string(hash.as_bytes()),
-        string(signature),
-    ]
-    .concat()
 }
 
 // ---- what must hold -------------------------------------------------------------------------

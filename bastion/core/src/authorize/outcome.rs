@@ -176,12 +176,12 @@ impl Grant {
 /// A no. Only [`super::authorize`] makes one.
 #[derive(Clone, Debug)]
 pub struct Denial {
-    request: AccessRequest,
-    reason: Reason,
-    policies: Vec<String>,
+    pub(super) request: AccessRequest,
+    pub(super) reason: Reason,
+    pub(super) policies: Vec<String>,
     policy_digest: Hash,
-    detail: Option<String>,
-    ticket: Option<TicketId>,
+    pub(super) detail: Option<String>,
+    pub(super) ticket: Option<TicketId>,
     customer: Option<CustomerId>,
     place: Option<Place>,
     training: Vec<TrainingState>,
@@ -244,93 +244,6 @@ impl Denial {
             reason: self.reason.as_str().to_owned(),
             session: self.request.session.to_string(),
             training: self.training.clone(),
-        }
-    }
-
-    /// What the operator reads: one line that says what to do next, and nothing that they may not
-    /// know. It has no newline.
-    pub fn sentence(&self) -> String {
-        let r = &self.request;
-        let (vm, account) = (&r.vm, &r.account);
-        let ask = format!(
-            "ssh bastion request {vm} --account {account} --reason CUSTOMER_REQUEST --for 1h \
-             --note \"why\""
-        );
-        let ticket = self.ticket.as_ref().map(|t| format!(" {t}")).unwrap_or_default();
-        let rules = match self.policies.as_slice() {
-            [] => String::new(),
-            ids => format!(" ({})", ids.join(", ")),
-        };
-        match self.reason {
-            Reason::RequestMalformed => {
-                "the request makes no sense: use a shell, a command, or sftp without a terminal"
-                    .into()
-            }
-            Reason::OperatorUnknown => "you are not known here: ask a security officer".into(),
-            Reason::OperatorDisabled => {
-                "your access is disabled: ask a security officer to enable it".into()
-            }
-            // The same words: whether a VM exists is not told to whoever may not list it.
-            Reason::VmUnknown | Reason::VmNotListed => {
-                format!("no VM {vm} for you: `ssh bastion ls` lists yours")
-            }
-            Reason::FactsIncomplete => {
-                "the inventory contradicts itself: tell a security officer, nothing was opened"
-                    .into()
-            }
-            Reason::AccountUnknown => {
-                format!("no account {account} on {vm}: `ssh bastion ls` lists the accounts")
-            }
-            Reason::SourceNotAllowed => {
-                "your address is not allowed for this service: connect from an allowed network, or \
-                 ask a security officer"
-                    .into()
-            }
-            Reason::TrainingLapsed => format!(
-                "your mandatory training has lapsed ({}): complete it and have it recorded",
-                self.detail.as_deref().unwrap_or("unknown")
-            ),
-            Reason::DestinationRefused => {
-                "this forward is not offered: log in to the VM and connect from there".into()
-            }
-            Reason::ConsentMissing => {
-                format!("no consent of the customer covers this: ask for it with `{ask}`")
-            }
-            Reason::ConsentOtherInstance => {
-                format!("consent{ticket} is for an earlier instance of {vm}: ask anew with `{ask}`")
-            }
-            Reason::ConsentPending => format!(
-                "consent{ticket} waits for the customer's signature: see `ssh bastion status`"
-            ),
-            Reason::ConsentRefused => {
-                format!("the customer refused consent{ticket}: talk to them before `{ask}`")
-            }
-            Reason::ConsentWithdrawn => {
-                format!("consent{ticket} was withdrawn: talk to the customer before `{ask}`")
-            }
-            Reason::ConsentExpired => format!("consent{ticket} is over: ask anew with `{ask}`"),
-            Reason::ConsentNotYet => {
-                format!("consent{ticket} has not begun: see `ssh bastion status` for its window")
-            }
-            Reason::ConsentUsedUp => {
-                format!("the sessions of consent{ticket} are used up: ask anew with `{ask}`")
-            }
-            Reason::ConsentRulesChanged => format!(
-                "the channel rules changed since consent{ticket} was signed: ask anew with `{ask}`"
-            ),
-            Reason::ConsentUnsigned => format!(
-                "the signatures of consent{ticket} do not suffice: ask the customer to sign again"
-            ),
-            Reason::PolicyNotPermitted => format!(
-                "no policy permits {} on account {account}: ask a security officer",
-                r.kind.as_str()
-            ),
-            Reason::PolicyForbidden => {
-                format!("a policy forbids this{rules}: ask a security officer")
-            }
-            Reason::PolicyFailed => {
-                format!("the policy could not be evaluated{rules}: tell a security officer")
-            }
         }
     }
 }

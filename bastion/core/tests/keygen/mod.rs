@@ -1,7 +1,8 @@
-//! The real ssh-keygen, in a folder that goes when it is dropped.
+//! The real ssh-keygen, in a folder that goes when it is dropped; and signature files by hand.
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 #![allow(dead_code)] // each test file uses its own part
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ssh_key::{PublicKey, public::KeyData};
 use std::{
     fs,
@@ -81,4 +82,33 @@ pub fn printed(args: &[&str]) -> String {
     let done = Command::new("ssh-keygen").args(args).stdin(Stdio::null()).output().unwrap();
     assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap()
+}
+
+/// The armor of ssh-keygen around a blob.
+pub fn armor(blob: &[u8]) -> String {
+    let text = STANDARD.encode(blob);
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(70).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----\n", lines.join("\n"))
+}
+
+/// A string of the SSH wire.
+pub fn string(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).unwrap();
+    [&length.to_be_bytes()[..], bytes].concat()
+}
+
+/// A signature blob by hand, where a library would refuse.
+pub fn blob(key: &KeyData, namespace: &str, hash: &str, signature: &[u8]) -> Vec<u8> {
+    let public = ssh_key::PublicKey::new(key.clone(), "").to_bytes().unwrap();
+    [
+        b"SSHSIG".to_vec(),
+        1_u32.to_be_bytes().to_vec(),
+        string(&public),
+        string(namespace.as_bytes()),
+        string(b""),
+        string(hash.as_bytes()),
+        string(signature),
+    ]
+    .concat()
 }
