@@ -81,7 +81,7 @@ pub enum Fault {
     },
     /// The entries are linked, but are not those that the checkpoint signs.
     #[error(
-        "the entries are not those that the checkpoint signs: one was changed and the rest linked anew"
+        "these are not the entries that the checkpoint signs: one was changed, the rest relinked"
     )]
     Root,
     /// The genesis names another log than the checkpoint.

@@ -71,7 +71,14 @@ impl Opening {
     /// The opening of a line; exactly one spelling is accepted.
     pub fn parse(line: &[u8]) -> Result<Self, BadOpening> {
         let value = canonical::decode(line)?;
-        serde_json::from_value(value).map_err(|e| BadOpening::Shape(e.to_string()))
+        let opening: Self =
+            serde_json::from_value(value).map_err(|e| BadOpening::Shape(e.to_string()))?;
+        // serde takes an array of values where an object of fields is due: one spelling only.
+        if opening.to_line()? == line {
+            Ok(opening)
+        } else {
+            Err(BadOpening::Shape("an object is spelled in another way".into()))
+        }
     }
 
     /// Check that this opens a commitment of that entry.

@@ -1,8 +1,12 @@
 //! One entry: one line of canonical JSON, without its newline.
 //!
-//! ```json
-//! {"actor":{"id":"op-1f2e3d4c","kind":"operator"},"commit":{"source":"…64 hex…"},"customer":{"id":"acme","prev":"…","seq":7},"event":{"type":"session.closed","v":1,"…":"…"},"gateway":"gw-1","prev":"…","seq":41,"time":"2026-11-24T08:02:00.000001Z"}
+//! ```text
+//! {"actor":{"id":"op-1f2e3d4c","kind":"operator"},"commit":{"source":"…64 hex…"},
+//!  "customer":{"id":"acme","prev":"…","seq":7},"event":{"type":"session.closed","v":1,…},
+//!  "gateway":"gw-1","prev":"…","seq":41,"time":"2026-11-24T08:02:00.000001Z"}
 //! ```
+//!
+//! (Cut into three lines for this page alone.)
 //!
 //! `prev` is the leaf hash of entry `seq - 1`; `customer.prev` that of the customer's entry
 //! `customer.seq - 1`; both are 64 zeros at the beginning. The leaf hash is SHA-256 of a zero byte
@@ -110,9 +114,12 @@ impl Entry {
             return Err(EntryError::Long);
         }
         canonical::check(line)?;
-        // Every field has one spelling once the whole has: what is read here re-encodes to `line`.
-        let entry: Self =
-            serde_json::from_slice(line).map_err(|e| EntryError::Shape(e.to_string()))?;
+        let shape = |e: serde_json::Error| EntryError::Shape(e.to_string());
+        let entry: Self = serde_json::from_slice(line).map_err(shape)?;
+        // serde takes an array of values where an object of fields is due: one spelling only.
+        if serde_json::to_vec(&entry).map_err(shape)? != line {
+            return Err(EntryError::Shape("an object is spelled in another way".into()));
+        }
         entry.type_name()?;
         Ok(entry)
     }

@@ -177,6 +177,7 @@ pub enum Event {
     /// An identity is settled. Commits: `source`, `client`, `login`.
     #[serde(rename = "session.opened")]
     SessionOpened { fingerprint: String, method: String, session: String },
+    /// The operator's connection is over, with all its channels.
     #[serde(rename = "session.closed")]
     SessionClosed { channels: u64, reason: String, session: String },
     /// An officer asked for the end of a session or lease. Commits: `justification`.
@@ -231,8 +232,8 @@ pub enum Event {
         valid_after: String,
         valid_before: String,
     },
-    /// A sealed segment of a recording: `digest` is SHA-256 of the first `bytes` bytes of the sealed
-    /// file, so it covers all earlier segments, too.
+    /// A sealed segment of a recording: `digest` is SHA-256 of the first `bytes` bytes of the
+    /// sealed file, so it covers all earlier segments, too.
     #[serde(rename = "recording.segment")]
     RecordingSegment { bytes: u64, digest: String, index: u64, recording: String },
     /// A channel ended. `digest` is the recording's, over the whole sealed file. Bytes: `in` from
@@ -313,7 +314,7 @@ pub enum Event {
         statement: String,
         ticket: String,
     },
-    /// Commits: `justification`.
+    /// The customer said no; this revision never opens. Commits: `justification`.
     #[serde(rename = "consent.refused")]
     ConsentRefused { revision: u64, ticket: String },
     /// Withdrawn: every channel that rests on it is being ended. Commits: `justification`.
@@ -336,32 +337,44 @@ pub enum Event {
     },
 
     // ---- people ------------------------------------------------------------------------------
-    /// Commits: `handle`.
+    /// An operator is known from here on, with no key and no training yet. Commits: `handle`.
     #[serde(rename = "operator.added")]
     OperatorAdded { country: String, employing_entity: String, operator: String, team: String },
+    /// What is known of an operator is this from here on.
     #[serde(rename = "operator.changed")]
     OperatorChanged { country: String, employing_entity: String, operator: String, team: String },
-    /// Commits: `justification`.
+    /// An operator may nothing any more; `leases` are being ended. Commits: `justification`.
     #[serde(rename = "operator.disabled")]
     OperatorDisabled { leases: Vec<String>, operator: String },
+    /// An operator who was disabled may be granted access again.
     #[serde(rename = "operator.enabled")]
     OperatorEnabled { operator: String },
+    /// An operator completed a course, which counts until `valid_until`.
     #[serde(rename = "training.recorded")]
-    TrainingRecorded { completed_at: String, course: String, operator: String, valid_until: String },
-    /// Commits: `handle`.
+    TrainingRecorded {
+        completed_at: String,
+        course: String,
+        operator: String,
+        /// From this moment on it no longer counts.
+        valid_until: String,
+    },
+    /// A security officer is known from here on. Commits: `handle`.
     #[serde(rename = "officer.added")]
     OfficerAdded { officer: String },
+    /// A security officer may command nothing any more.
     #[serde(rename = "officer.removed")]
     OfficerRemoved { officer: String },
     /// A key of an operator, officer or approver (`subject`). Entered for the customer in the case
     /// of an approver.
     #[serde(rename = "key.added")]
     KeyAdded { fingerprint: String, role: ActorKind, subject: String },
+    /// A key of an operator, officer or approver identifies nobody any more.
     #[serde(rename = "key.removed")]
     KeyRemoved { fingerprint: String, role: ActorKind, subject: String },
     /// An approver of a customer. Commits: `handle`.
     #[serde(rename = "approver.added")]
     ApproverAdded { approver: String },
+    /// An approver decides for this customer no more.
     #[serde(rename = "approver.removed")]
     ApproverRemoved { approver: String },
 
@@ -379,11 +392,14 @@ pub enum Event {
     /// A notice to the customer's approvers was tried often enough and is given up.
     #[serde(rename = "notice.undelivered")]
     NoticeUndelivered { attempts: u64, notice: String },
+    /// A customer's service begins. `recording_key` is the digest of the PEM text of the key that
+    /// recordings of its data channels are sealed to; empty `sources` mean anywhere.
     #[serde(rename = "service.added")]
     ServiceAdded { recording_key: String, service: String, sources: Vec<String> },
     /// The allowed source ranges of operators; empty means anywhere.
     #[serde(rename = "service.sources_changed")]
     ServiceSourcesChanged { leases: Vec<String>, service: String, sources: Vec<String> },
+    /// Recordings of data channels are sealed to another key of the customer from here on.
     #[serde(rename = "service.recording_key_changed")]
     ServiceRecordingKeyChanged { recording_key: String, service: String },
     /// A VM instance begins; `replaces` is the instance before a rebuild. `accounts` are
@@ -399,6 +415,7 @@ pub enum Event {
         vm: String,
         zone: String,
     },
+    /// A VM instance is gone: `leases` and `tickets` that rest on it are being ended.
     #[serde(rename = "vm.retired")]
     VmRetired { instance: String, leases: Vec<String>, tickets: Vec<String>, vm: String },
     /// The policy in force is another; entered for each customer.
@@ -428,8 +445,8 @@ pub enum Event {
     },
 
     // ---- reading -----------------------------------------------------------------------------
-    /// The log was read: one per command. `command` is its name (`audit query`), `entries` how
-    /// many it may have shown at its start. Commits: `arguments`.
+    /// The log was read: one per command. `command` is its name (`audit query`), `head`
+    /// the number of entries at its start. Commits: `arguments`.
     #[serde(rename = "log.read")]
     LogRead { command: String, head: u64 },
     /// A recording was handed out or watched. Commits: none.

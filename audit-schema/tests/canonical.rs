@@ -3,6 +3,7 @@
 
 use audit_schema::{
     canonical::{CanonicalError, INTEGER_MAX, check, decode, encode},
+    commit::Opening,
     entry::{Entry, EntryError, LINE_BYTES_MAX},
     hash::Hash,
     time::Timestamp,
@@ -193,9 +194,20 @@ fn an_entry_has_its_fields_and_no_others() {
     let entry = Entry::parse(ENTRY.as_bytes()).unwrap();
     assert_eq!(entry.to_line().unwrap().bytes(), ENTRY.as_bytes());
     assert_eq!(entry.event(), None, "an unknown type is an entry all the same");
-    let digits = "1".repeat(64);
+    let (digits, zeros) = ("1".repeat(64), "0".repeat(64));
     let table = [
         ("no actor", r#""actor":{"id":"gw-1","kind":"gateway"},"#, "".to_owned()),
+        (
+            "an actor as an array",
+            r#"{"id":"gw-1","kind":"gateway"}"#,
+            r#"["gw-1","gateway"]"#.into(),
+        ),
+        ("a kind as an object", r#""gateway"}"#, r#"{"gateway":[]}}"#.to_owned()),
+        (
+            "a customer as an array",
+            &*format!(r#"{{"id":"acme","prev":"{zeros}","seq":0}}"#),
+            format!(r#"["acme","{zeros}",0]"#),
+        ),
         ("an unknown kind", "gateway\"}", "robot\"}".to_owned()),
         ("an unknown field", r#""gateway":"gw-1","#, r#""gateway":"gw-1","more":1,"#.to_owned()),
         ("an empty commit", &*format!(r#"{{"a":"{digits}"}}"#), "{}".to_owned()),
@@ -229,6 +241,12 @@ fn an_entry_has_its_fields_and_no_others() {
     for other in ["[]", "{}", "1", "\"x\""] {
         assert!(Entry::parse(other.as_bytes()).is_err());
     }
+    // The fields' values alone, in order.
+    let fields: serde_json::Map<String, Value> = serde_json::from_str(ENTRY).unwrap();
+    let values = encode(&fields.into_values().collect()).unwrap();
+    assert!(matches!(Entry::parse(&values), Err(EntryError::Shape(_))));
+    let opening = format!(r#"["a","{digits}",1,"x"]"#);
+    assert!(Opening::parse(opening.as_bytes()).is_err());
 }
 
 #[test]

@@ -25,8 +25,8 @@ const ENOCH_LINE: &str = "\u{2014} EnochRoot rwz+eBzmZa0SO3NbfRGzPCpDckykFXSdeX+
 /// A checkpoint that Sigstore's public log signed in July 2026, and the log's key.
 const REKOR: &str = "log2025-1.rekor.sigstore.dev\n34356369\n\
     dA9mMr0smTXgo7nGsE01Zdc5KOOqTs2/zYfdSqxO+ks=\n\n\
-    \u{2014} log2025-1.rekor.sigstore.dev zxGZFQZgTebN28s0D7vKP5gX8R+CsXCved700HCQAHgDHbdkaH3tfx7+DMPk\
-    ccNhzsnSy7LijLzWMa+evZduylLs0wc=\n";
+    \u{2014} log2025-1.rekor.sigstore.dev zxGZFQZgTebN28s0D7vKP5gX8R+CsXCved700HCQAHgDHbdkaH3t\
+    fx7+DMPkccNhzsnSy7LijLzWMa+evZduylLs0wc=\n";
 const REKOR_KEY: &str = "t8rlp1knGwjfbcXAYPYAkn0XiLz1x8O4t0YkEhie244=";
 
 #[test]
