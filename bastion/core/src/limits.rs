@@ -435,3 +435,12 @@ pub const TICKET_SWEEP_MILLIS: u64 = 500;
 
 /// Tickets that one list shows: newest first; the log has all.
 pub const TICKETS_LISTED_MAX: u64 = 1000;
+
+/// Refusals of one party in a row before its next attempt has to wait.
+pub const REFUSAL_BURST_MAX: u32 = 60;
+
+/// How long one refusal counts, in milliseconds: a party adds at most one entry in this time.
+pub const REFUSAL_REFILL_MILLIS: u64 = 1000;
+
+/// Parties whose refusals are remembered; those whose time is over are forgotten first.
+pub const PATIENCE_PARTIES_MAX: usize = 10_000;

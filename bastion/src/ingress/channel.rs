@@ -53,9 +53,10 @@ pub(super) async fn run(session: &Session, to: To, asked: Asked) {
 /// The pipeline.
 async fn pass(session: &Session, request: AccessRequest, mut operator: Downstream) -> Over {
     let app = &session.app;
+    session.patience().await;
     let grant = match app.gate.decide(request).await {
         Ok(Ok(grant)) => grant,
-        Ok(Err(denial)) => return Over::denied(operator.write, denial.get()),
+        Ok(Err(denial)) => return Over::denied(session, operator.write, denial.get()),
         Err(error) => return Over::spoken(operator.write, &Fault::from(error)),
     };
     let mut last = Last::of(grant.get());

@@ -1,6 +1,6 @@
 //! The end of a channel: its evidence while it runs, its last entry, its last words.
 
-use super::{EXIT_DENIED, fault::Fault, voice::Voice};
+use super::{EXIT_DENIED, end::End, fault::Fault, session::Session, voice::Voice};
 use crate::{
     app::App,
     ca::Lease,
@@ -49,7 +49,10 @@ impl Last {
 
 impl Over {
     /// A denial, whose entry is durable.
-    pub fn denied(write: ChannelWriteHalf<Msg>, denial: &Denial) -> Self {
+    pub fn denied(session: &Session, write: ChannelWriteHalf<Msg>, denial: &Denial) -> Self {
+        if !session.may_be_refused_again() {
+            session.end(End::Refusals);
+        }
         METRICS.denial(denial.reason().as_str());
         tracing::info!(reason = denial.reason().as_str(), "denied");
         Self { write, words: Some(format!("bastion: {}", denial.sentence())), unanswered: true }

@@ -26,6 +26,8 @@ pub enum End {
     Refusals,
     /// The log cannot be written.
     Log,
+    /// Something of ours failed.
+    Broken,
 }
 
 impl End {
@@ -40,6 +42,7 @@ impl End {
             Self::Stopping => "gateway_stopping",
             Self::Refusals => "refusals",
             Self::Log => "log_unavailable",
+            Self::Broken => "broken",
         }
     }
 
@@ -48,7 +51,7 @@ impl End {
         match self {
             Self::Left | Self::Lost | Self::Protocol => "good-bye",
             Self::Idle => "no channel was open for a long time: connect again when you need to",
-            Self::Officer => "a security officer ended this session",
+            Self::Officer => "a security officer ended this session, or took your key back",
             Self::Stopping => "the gateway is stopping: connect again in a moment",
             Self::Refusals => {
                 "too many refused requests: look at what your client asks for (ssh -v)"
@@ -56,6 +59,7 @@ impl End {
             Self::Log => {
                 "the gateway's log cannot be written, so nothing is possible: try again later"
             }
+            Self::Broken => "the gateway failed: connect again, and tell a security officer",
         }
     }
 

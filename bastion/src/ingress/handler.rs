@@ -17,6 +17,7 @@ use super::{
 use crate::{
     authn::Identity,
     clock,
+    ledger::LedgerError,
     relay::downstream::{Inbox, Input, Pty, WindowSize},
 };
 use audit_schema::event::ChannelKind;
@@ -89,6 +90,14 @@ impl Handler {
     /// The session of an authenticated connection. russh calls nothing that needs it before.
     fn session(&self) -> Result<&Arc<Session>, HandlerError> {
         self.session.as_ref().ok_or(HandlerError::Protocol(russh::Error::NotAuthenticated))
+    }
+
+    /// Whether one more channel may be opened. Channels that we closed first are forgotten here:
+    /// russh does not say when the peer closes them too.
+    fn has_room(&mut self) -> bool {
+        self.channels.retain(|_, open| open.waiting.is_some() || !open.inbox.is_abandoned());
+        let most = self.line.app().config.ingress.channels_per_session_max;
+        self.channels.len() < most
     }
 
     fn waiting(&mut self, channel: ChannelId) -> Option<&mut Waiting> {
@@ -192,7 +201,9 @@ impl server::Handler for Handler {
                 Ok(opened) => self.session = Some(opened),
                 Err(error) => {
                     tracing::error!(%error, "a session was refused");
-                    session.disconnect(Disconnect::ByApplication, End::Log.sentence(), "en")?;
+                    let gone = matches!(error, LedgerError::Refused(_));
+                    let end = if gone { End::Officer } else { End::Log };
+                    session.disconnect(Disconnect::ByApplication, end.sentence(), "en")?;
                     return Ok(());
                 }
             }
@@ -211,7 +222,7 @@ impl server::Handler for Handler {
         _session: &mut server::Session,
     ) -> Result<(), HandlerError> {
         let ours = self.session()?.clone();
-        if self.channels.len() >= ours.app.config.ingress.channels_per_session_max {
+        if !self.has_room() {
             reply.reject(refusal::failure(refusal::CHANNELS)).await;
             return Ok(());
         }
@@ -238,7 +249,7 @@ impl server::Handler for Handler {
         _session: &mut server::Session,
     ) -> Result<(), HandlerError> {
         let ours = self.session()?.clone();
-        if self.channels.len() >= ours.app.config.ingress.channels_per_session_max {
+        if !self.has_room() {
             reply.reject(refusal::failure(refusal::CHANNELS)).await;
             return Ok(());
         }

@@ -23,6 +23,7 @@ mod handler;
 mod host_key;
 mod jump;
 pub mod login;
+pub mod patience;
 mod refusal;
 pub mod session;
 pub mod severable;

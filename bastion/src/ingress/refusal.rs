@@ -50,6 +50,7 @@ pub(super) async fn record(
     asked: &str,
 ) -> Result<(), LedgerError> {
     let app = &session.app;
+    session.patience().await;
     let event = Event::AccessDenied {
         place: None,
         channel: kind,

@@ -4,7 +4,7 @@
 //! It begins with an entry, before the peer is told that its key was right, and ends with one. In
 //! between the session is in the registry, so that an officer can end it.
 
-use super::{end::End, severable::Blade};
+use super::{end::End, patience::Patience, severable::Blade};
 use crate::{
     app::App,
     args,
@@ -81,8 +81,14 @@ impl Session {
         self.channels.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Waits if this party has collected many refusals.
+    pub(super) async fn patience(&self) {
+        self.app.sessions.patience.wait(&self.identity.actor().id).await;
+    }
+
     /// Counts a refusal; false when the session has had enough of them.
     pub(super) fn may_be_refused_again(&self) -> bool {
+        self.app.sessions.patience.refused(&self.identity.actor().id);
         self.refusals.fetch_add(1, Ordering::Relaxed) < REFUSALS_PER_CONNECTION_MAX
     }
 
@@ -192,9 +198,12 @@ async fn record_opened(app: &App, id: &SessionId, opening: &Opening) -> Result<(
     change.await.map(|_| ())
 }
 
-/// The sessions of this gateway.
+/// The sessions of this gateway, and its patience with those whose they are.
 #[derive(Default)]
-pub struct Sessions(Mutex<HashMap<SessionId, Arc<Session>>>);
+pub struct Sessions {
+    open: Mutex<HashMap<SessionId, Arc<Session>>>,
+    pub(super) patience: Patience,
+}
 
 impl Sessions {
     /// Ends a session; false if it is not one of this gateway's.
@@ -226,6 +235,6 @@ impl Sessions {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
         // No code panics while it holds the lock; if one did, the map is still whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -53,11 +53,17 @@ pub(super) struct Asked {
     pub held: Held,
 }
 
-/// Takes a channel to its end, in a task of its own.
+/// Takes a channel to its end, in a task of its own. If that panics the session ends: a channel
+/// that nobody serves any more must not look alive.
 pub(super) fn spawn(session: Arc<Session>, asked: Asked) {
-    let span =
-        tracing::info_span!("channel", session = %session.id, kind = asked.what.kind().as_str());
-    tokio::spawn(run(session, asked).instrument(span));
+    let kind = asked.what.kind().as_str();
+    let span = tracing::info_span!("channel", session = %session.id, kind);
+    let work = tokio::spawn(run(session.clone(), asked).instrument(span));
+    tokio::spawn(async move {
+        if work.await.is_err() {
+            session.end(End::Broken);
+        }
+    });
 }
 
 async fn run(session: Arc<Session>, asked: Asked) {

@@ -152,6 +152,11 @@ impl Inbox {
         wake(&mut state.data_waker);
     }
 
+    /// Whether nobody takes anything out any more: the channel is over on this side.
+    pub fn is_abandoned(&self) -> bool {
+        self.0.lock().abandoned
+    }
+
     /// The operator will send no more bytes.
     pub fn eof(&self) {
         let mut state = self.0.lock();
