@@ -204,10 +204,11 @@ def follows($c; $last): if $c.seq != ($last.seq + 1) then
     if .fault == "before" then "line \(.at): it was changed: the line after it has another hash of it",
         break $out
     elif .fault != null then "line \(.at + 1): \(.fault)", break $out
-    elif $i + 1 == ($e | length) then "holds \(.c | length)" else empty end)] | first
+    elif $i + 1 == $count then "holds \(.c | length)" else empty end)]
+  | if ($e | length) == $count then first else "jq and sh see different lines" end
 '
 verdict=$(jq -R -n -r --rawfile hashes "$work/hashes" --arg mode "$mode" --arg origin "$origin" \
-    "$entries" <"$1") || broken 'jq could not read the export'
+    --argjson count "$count" "$entries" <"$1") || broken 'jq could not read the export'
 case $verdict in
 'holds '*) ;;
 *) broken "$verdict" ;;
@@ -268,7 +269,7 @@ if [ -n "$openings" ]; then
         ($entries | map({key: (.seq | tostring), value: .commit}) | from_entries) as $commit
         | inputs | (try fromjson catch null) as $o
         | if ($o | type) != "object" or ($o | keys) != ["field","salt","seq","value"]
-            or ($o.value | type) != "string" or ($o.field | type) != "string"
+            or ([$o | .field, .seq, .value | type] != ["string","number","string"])
             or ($o.salt | tostring | test("\\A[0-9a-f]{64}\\z") | not) then "malformed - -"
           else ($commit[$o.seq | tostring] // {} | .[$o.field]) as $c
           | if $c == null then "absent - -"

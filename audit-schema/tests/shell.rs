@@ -84,6 +84,19 @@ fn a_long_export_holds_and_its_extra_lines_are_counted() {
     assert_eq!(status, 1, "{said}");
 }
 
+/// jq 1.6 reads in pieces of 4,096 bytes, and cuts characters in two there.
+#[test]
+fn lines_longer_than_jqs_pieces_hold() {
+    let mut log = example();
+    for length in [1_360, 1_361, 1_362, 9_000, 20_000] {
+        let reason = "€".repeat(length);
+        let event = audit_schema::event::Event::GatewayStopped { reason };
+        log.append(audit_schema::event::ActorKind::Gateway, None, &event, &[]);
+    }
+    let (status, said) = under_checkpoint("pieces", &log, &log.file());
+    assert_eq!(status, 0, "{said}");
+}
+
 #[test]
 fn a_customers_export_holds_and_its_gaps_show() {
     let (folder, log) = (Folder::new("customer"), long(60));
@@ -237,6 +250,7 @@ fn a_wrong_opening_is_refused_and_a_hostile_one_runs_nothing() {
         ("salt", good.replace("\"salt\":\"6", "\"salt\":\"7"), "line 1: the entry commits"),
         ("field", good.replace("source", "target"), "openings, line 1: no entry here"),
         ("seq", good.replace("\"seq\":2", "\"seq\":4"), "openings, line 1: no entry here"),
+        ("seq as text", good.replace("\"seq\":2", "\"seq\":\"2\""), "line 1: it is not an opening"),
         ("shape", good.replace("value", "values"), "openings, line 1: it is not an opening"),
         ("percent", good.replace("192.0.2.7", "%s%n\\\\$(id)`id`"), "line 1: the entry commits"),
         ("option", good.replace("\"salt\":\"6", "\"salt\":\"-out x"), "line 1: it is not an op"),
