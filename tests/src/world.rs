@@ -266,6 +266,17 @@ impl World {
         self.ssh(person, &["bastion", command]).exits(0)
     }
 
+    /// A connection of this person that stays open, for many commands in a row.
+    pub fn connection(&self, person: Person) -> Connection<'_> {
+        let socket = format!("cm-{person:?}");
+        let words = ["-o", "ControlMaster=yes", "-S", &socket, "-N", "-f", "bastion"];
+        let mut master = self.ssh_command(person, &words);
+        // It stays in the background, and would hold a pipe of ours open.
+        master.stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(master.status().unwrap().success(), "{person:?} cannot connect");
+        Connection { world: self, person, socket }
+    }
+
     /// `bastion …` on the gateway's machine.
     pub fn bastion(&self, words: &[&str]) -> Answer {
         self.run("bastion", words)
@@ -319,6 +330,26 @@ impl World {
         let text = fs::read_to_string(self.dir.join("gateway.log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+/// An open connection of a person.
+pub struct Connection<'a> {
+    world: &'a World,
+    person: Person,
+    socket: String,
+}
+
+impl Connection<'_> {
+    /// `ssh bastion COMMAND` on it.
+    pub fn command(&self, command: &str, input: &[u8]) -> Answer {
+        self.world.ssh_with(self.person, &["-S", &self.socket, "bastion", command], input)
+    }
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.world.ssh(self.person, &["-S", &self.socket, "-O", "exit", "bastion"]);
     }
 }
 

@@ -122,8 +122,8 @@ fn everything_else_is_refused(world: &World) {
     assert!(last(&port).contains("administratively prohibited: "), "{}", port.err);
     assert_eq!(last(&unknown), last(&port), "{}", unknown.err);
     assert_eq!(last(&outside), last(&port));
-    let reverse =
-        world.ssh(Olga, &["-o", "ExitOnForwardFailure=yes", "-R", "0:localhost:1", "ops@pg-1.acme"]);
+    let reverse = world
+        .ssh(Olga, &["-o", "ExitOnForwardFailure=yes", "-R", "0:localhost:1", "ops@pg-1.acme"]);
     assert_ne!(reverse.exit, 0);
     assert_eq!(denied(world), before + 4);
     for (login, says) in [("ops+", "no VM name"), ("OPS+pg-1.acme", "no account")] {
