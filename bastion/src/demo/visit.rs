@@ -88,7 +88,7 @@ pub fn invitation(place: &Place, separation: &str, data_file: &str) -> String {
          # customer data needs the customer's consent\n  \
          ssh -F ssh_config dba@pg-1.acme cat {data_file}\n  \
          ssh -F ssh_config bastion request pg-1.acme --account dba \\\n      \
-             --reason CUSTOMER_REQUEST --case ZD-1042 --for 1h --note \"'slow query'\"\n\n  \
+             --reason CUSTOMER_REQUEST --case ZD-1042 --for 1h --note slow query\n\n  \
          # the customer decides\n  \
          ssh -F ssh_config.acme bastion consent list\n\n  \
          # who did what\n  \

@@ -98,7 +98,7 @@ fn terminals(world: &World) {
 }
 
 fn files_of_every_kind(world: &World) {
-    let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| (n * n % 253) as u8).collect();
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(n) % 253) as u8).collect();
     let digest = hex(&Sha256::digest(&bytes));
     fs::write(world.dir().join("up.bin"), &bytes).unwrap();
     let vm = "ops@pg-1.acme";

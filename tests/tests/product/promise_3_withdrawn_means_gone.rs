@@ -89,8 +89,8 @@ fn every_ground_that_goes_away(world: &mut World) {
     let work = Work::start(world, &["ops@pg-1.globex", "sh"]);
     let since = Instant::now();
     world.order(Odile, "service sources globex-pg 192.0.2.0/24");
-    work.is_cut(since, "source");
-    world.ssh(Olga, &["ops@pg-1.globex", "id"]).exits(254).complains("source");
+    work.is_cut(since, "address");
+    world.ssh(Olga, &["ops@pg-1.globex", "id"]).exits(254).complains("address");
     world.order(Odile, "service sources globex-pg --anywhere");
 
     let work = Work::start(world, &["ops@pg-2.acme", "sh"]);

@@ -70,14 +70,14 @@ pub fn consent(stage: &Stage) -> Result<String, DemoError> {
     let asked = stage.step(step)?;
     let ticket = ticket_of(&asked).ok_or_else(|| stage.broken(&request, "a ticket", &asked))?;
     stage.step(Step {
-        proves: "another customer's approver cannot even see it",
+        proves: "another customer's approver is told that there is no such ticket",
         command: &format!("{globex} bastion consent show {ticket}"),
         exit: 3,
         says: &[],
     })?;
     stage.step(Step {
         proves: "the customer reads what it is asked, as the exact bytes that it will sign",
-        command: &format!("{acme} bastion consent statement {ticket} > s.json; cat s.json; echo"),
+        command: &format!("{acme} bastion consent statement {ticket} > s.json && jq . s.json"),
         exit: 0,
         says: &["\"summary\"", &ticket, ORIGIN],
     })?;

@@ -16,7 +16,10 @@ use std::{
 };
 
 /// Lines of an answer that are shown; the rest is counted.
-const LINES_SHOWN_MAX: usize = 14;
+const LINES_SHOWN_MAX: usize = 16;
+
+/// Characters of a line that are shown.
+const LINE_CHARS_SHOWN_MAX: usize = 240;
 
 /// What the story is told with.
 #[derive(Clone, Debug)]
@@ -196,8 +199,8 @@ impl Stage {
     fn show_answer(&self, text: &str) {
         let lines: Vec<&str> = text.lines().collect();
         for line in lines.iter().take(LINES_SHOWN_MAX) {
-            let line: String = line.chars().take(160).collect();
-            println!("  {line}");
+            let shown: String = line.chars().take(LINE_CHARS_SHOWN_MAX).collect();
+            println!("  {shown}{}", if shown.len() < line.len() { " …" } else { "" });
         }
         if lines.len() > LINES_SHOWN_MAX {
             println!("  … {} lines more", lines.len() - LINES_SHOWN_MAX);
