@@ -30,10 +30,12 @@ use audit_schema::{
 
 mod consents;
 mod outcome;
+mod recordings;
 mod sentence;
 
 pub use consents::{ConsentFact, ConsentUse, SignatureFact};
 pub use outcome::{Decision, Denial, Grant};
+pub use recordings::{RecordingAsked, recording_access};
 
 /// Everything that the decision reads, gathered beforehand.
 #[derive(Clone, Debug)]

@@ -1,11 +1,12 @@
 //! Every reason for which a request is denied, as a table: a reason without a case fails.
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
+#![allow(clippy::disallowed_methods)] // the golden file is on disk
 
 mod world;
 
 use audit_schema::event::{ChannelKind, Event, Level};
 use bastion_core::{
-    authorize::{Facts, Reason},
+    authorize::{Facts, Reason, RecordingAsked, recording_access},
     consent::{Nonce, TicketState},
     policy::Policy,
     request::AccessRequest,
@@ -370,4 +371,65 @@ fn an_address_shown_as_ipv6_counts_as_the_ipv4_that_it_is() {
     asked.facts.service.as_mut().unwrap().sources = ranges;
     asked.request.source = "::ffff:198.51.100.7".parse().unwrap();
     granted(&asked.request, &asked.facts, &asked.policy);
+}
+
+#[test]
+fn a_recording_of_a_data_channel_opens_only_under_a_consent_that_says_so() {
+    let policy = policy();
+    let ask = |terms: bastion_core::consent::Terms, change: fn(&mut Facts), level| {
+        let mut facts = facts(&policy);
+        facts.consents = vec![consent(&statement(&ticket(terms), &policy))];
+        change(&mut facts);
+        recording_access(&RecordingAsked {
+            now: facts.now,
+            origin: &facts.origin,
+            customer: &"acme".parse().unwrap(),
+            instance: &"i-acme1".parse().unwrap(),
+            account: &"dba".parse().unwrap(),
+            level,
+            signatures_needed: facts.signatures_needed,
+            approver_keys: &facts.approver_keys,
+            consents: &facts.consents,
+        })
+    };
+    let mut open = terms();
+    open.recording_access = true;
+    let ticket = Some("t-1042".parse().unwrap());
+    assert_eq!(ask(open.clone(), |_| {}, Level::Data), Ok(ticket));
+    assert_eq!(ask(terms(), |_| {}, Level::Troubleshoot), Ok(None));
+    let refused: [(&str, bastion_core::consent::Terms, fn(&mut Facts)); 6] = [
+        ("not said", terms(), |_| {}),
+        ("over", open.clone(), |f| f.now = at(3600)),
+        ("not yet", open.clone(), |f| f.now = at(-61)),
+        ("withdrawn", open.clone(), |f| f.consents[0].state = TicketState::Withdrawn),
+        ("not signed", open.clone(), |f| f.consents[0].signatures.clear()),
+        ("no ticket", open.clone(), |f| f.consents.clear()),
+    ];
+    for (name, terms, change) in refused {
+        assert_eq!(ask(terms, change, Level::Data), Err(Reason::ConsentMissing), "{name}");
+    }
+    let mut elsewhere = open;
+    elsewhere.instances[0].instance = "i-acme2".parse().unwrap();
+    assert_eq!(ask(elsewhere, |_| {}, Level::Data), Err(Reason::ConsentMissing));
+}
+
+/// `UPDATE_GOLDEN=1` writes the page anew: what operators read, for people to look at.
+#[test]
+fn what_operators_read_is_as_written() {
+    let mut page = String::new();
+    let mut seen = BTreeSet::new();
+    for case in cases() {
+        let mut asked = Asked::data();
+        (case.change)(&mut asked);
+        let denial = denied(&asked.request, &asked.facts, &asked.policy);
+        if seen.insert(denial.reason()) {
+            page += &format!("{}\n    {}\n", denial.reason(), denial.sentence());
+        }
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/denials.out");
+    if std::env::var("UPDATE_GOLDEN").is_ok() {
+        std::fs::write(path, &page).unwrap();
+    }
+    let wanted = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(page == wanted, "run with UPDATE_GOLDEN=1 and read the difference:\n{page}");
 }

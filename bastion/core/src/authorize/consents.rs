@@ -7,7 +7,8 @@
 use super::{Asked, Reason, Refusal};
 use crate::{
     consent::{
-        ReasonCode, RecordingLevel, SignatureCheck, Statement, TicketState, verify_signature,
+        ApproverKey, ReasonCode, RecordingLevel, SignatureCheck, Statement, TicketState,
+        verify_signature,
     },
     id::{ApproverId, SessionId, TicketId},
     operator::Operator,
@@ -130,7 +131,13 @@ fn covers(
         return Err(earlier.then_some(Reason::ConsentOtherInstance));
     }
     stands(asked, fact, &statement)?;
-    let approvers = signed(asked, fact, &statement)?;
+    let signatures = Signatures {
+        now: asked.facts.now,
+        origin: &asked.facts.origin,
+        needed: asked.facts.signatures_needed,
+        keys: &asked.facts.approver_keys,
+    };
+    let approvers = signed(&signatures, fact, &statement)?;
     Ok(ConsentUse {
         ticket: fact.ticket.clone(),
         revision: fact.revision,
@@ -172,36 +179,44 @@ fn stands(
     Err(Some(reason))
 }
 
+/// What signatures are checked against.
+pub(super) struct Signatures<'a> {
+    pub now: Timestamp,
+    pub origin: &'a str,
+    pub needed: u64,
+    pub keys: &'a [ApproverKey],
+}
+
 /// The distinct approvers whose signatures hold; enough of them, by the statement and by what the
 /// customer asks for now.
-fn signed(
-    asked: &Asked<'_>,
+pub(super) fn signed(
+    against: &Signatures<'_>,
     fact: &ConsentFact,
     statement: &Statement,
-) -> Result<Vec<ApproverId>, Option<Reason>> {
+) -> Result<Vec<ApproverId>, Reason> {
     let mut approvers: Vec<ApproverId> = Vec::new();
     for stored in &fact.signatures {
         let check = SignatureCheck {
             statement: &fact.statement,
             signature: &stored.signature,
-            origin: &asked.facts.origin,
+            origin: against.origin,
             customer: &statement.customer,
             ticket: &fact.ticket,
             revision: fact.revision,
-            keys: &asked.facts.approver_keys,
+            keys: against.keys,
             decided_at: stored.decided_at,
             signed_already: &approvers,
         };
         // One that does not hold is no reason to refuse: it only does not count.
-        if stored.decided_at <= asked.facts.now
+        if stored.decided_at <= against.now
             && let Ok(signed) = verify_signature(&check)
         {
             approvers.push(signed.approver().clone());
         }
     }
-    let needed = statement.signatures_needed.max(asked.facts.signatures_needed).max(1);
+    let needed = statement.signatures_needed.max(against.needed).max(1);
     if u64::try_from(approvers.len()).unwrap_or(0) < needed {
-        return Err(Some(Reason::ConsentUnsigned));
+        return Err(Reason::ConsentUnsigned);
     }
     Ok(approvers)
 }
