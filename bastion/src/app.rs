@@ -175,8 +175,8 @@ impl App {
                 let path = self.recorder.path(open.recording.as_ref()?);
                 let file = fs::File::open(path).ok()?;
                 let found = crate::relay::recording::verify(io::BufReader::new(file), None).ok()?;
-                let last = found.last()?;
-                Some(RecordingFound { bytes: last.bytes, digest: last.digest.to_string() })
+                let (bytes, digest) = found.proven()?;
+                Some(RecordingFound { bytes, digest: digest.to_string() })
             })
             .await?;
         if recovery.leases + recovery.sessions > 0 {

@@ -196,6 +196,10 @@ pub const RECORDING_SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// … or so many seconds: that much may be missing after a crash.
 pub const RECORDING_SEGMENT_SECONDS_MAX: u64 = 10;
 
+/// Bytes of one recording: days of a busy terminal, or one very large pipe. Beyond, the channel
+/// ends.
+pub const RECORDING_BYTES_MAX: u64 = 256 << 30;
+
 /// Jobs that wait for a writer thread; one per recording that has something to write.
 pub const RECORDING_QUEUE_MAX: usize = 1024;
 // ---- the log and its store ----------------------------------------------------------------------

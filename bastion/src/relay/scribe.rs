@@ -50,7 +50,7 @@ impl Scribe {
     pub(super) async fn input(&self, data: &[u8]) -> Result<(), Ending> {
         self.count(&self.bytes_in, data);
         self.recording.write(Moment::Input(data)).await?;
-        self.observe(|observer| observer.from_operator(data)).await
+        self.observe(|observer| observer.operator_sent(data)).await
     }
 
     /// Bytes from the VM, about to be passed on.
@@ -59,7 +59,7 @@ impl Scribe {
             Stream::Output => {
                 self.count(&self.bytes_out, data);
                 self.recording.write(Moment::Output(data)).await?;
-                self.observe(|observer| observer.from_vm(data)).await
+                self.observe(|observer| observer.vm_sent(data)).await
             }
             Stream::Error => {
                 self.count(&self.bytes_err, data);

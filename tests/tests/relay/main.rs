@@ -275,3 +275,79 @@ async fn sftp_and_scp_leave_paths_and_digests() {
         .collect();
     assert!(changes.contains(&("rename", 0)) && changes.contains(&("remove", 0)), "{changes:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_that_refuses_channels_or_is_not_there_is_told_apart() {
+    let vm = Vm::start("max", INSTANCE, "MaxSessions 0");
+    let gateway = Gateway::start(&vm, INSTANCE).await;
+    let mut world = World { gateway, vm };
+    let done = shell(&format!("{} true", world.ssh(&[])), 20).await;
+    let text = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(text.contains("MaxSessions"), "{text}");
+    world.vm.stop();
+    let done = shell(&format!("{} true", world.ssh(&[])), 20).await;
+    let text = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(text.contains("cannot be reached"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_that_vanishes_ends_the_channel_with_a_word() {
+    let world = world("vanish").await;
+    // The program kills the sshd process that serves it, as a crash of the VM would.
+    let script = format!("{} 'echo up; sleep 1; kill -9 $PPID; sleep 1'", world.ssh(&[]));
+    let done = shell(&script, 20).await;
+    let text = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(text.contains("connection to the VM was lost"), "{done:?}");
+    assert_eq!(said(&done), "up");
+    assert_eq!(world.ended(1).await.reason, "vm_connection_lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_who_is_killed_leaves_nothing_running() {
+    let world = world("killed").await;
+    let mark = world.vm.folder.join("alive").display().to_string();
+    let script = format!(
+        "{} 'trap \"rm {mark}\" HUP TERM PIPE EXIT; touch {mark}; while echo x; do sleep 0.1; done' \
+         > /dev/null & sleep 2; kill -9 $!; wait",
+        world.ssh(&[])
+    );
+    shell(&script, 20).await;
+    assert_eq!(world.ended(1).await.reason, "operator_left");
+    for _ in 0..100 {
+        if !std::path::Path::new(&mark).exists() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the program on the VM still runs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_nobody_reads_is_held_back_not_kept() {
+    let world = world("held").await;
+    let ssh = world.ssh(&[]);
+    let upload = tokio::spawn(async move {
+        shell(&format!("head -c 2G /dev/zero | {ssh} 'sleep 5; exit 3'"), 30).await
+    });
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let spooled = world.gateway.shared.spools.bytes();
+    assert!(spooled < 16 << 20, "{spooled} bytes on disk behind a program that reads nothing");
+    assert_eq!(upload.await.unwrap().status.code(), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_channel_beside_a_bulk_upload_stays_within_its_quota() {
+    let world = world("bulk").await;
+    let (master, slave) = (world.ssh(&["-M", "-N", "-f"]), world.ssh(&[]));
+    shell(&master, 20).await;
+    let stalled = format!("head -c 2G /dev/zero | {slave} 'sleep 12; exit 3'");
+    let stalled = tokio::spawn(async move { shell(&stalled, 60).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let started = Instant::now();
+    let done = shell(&format!("head -c 128M /dev/zero | {slave} 'wc -c'"), 60).await;
+    assert_eq!(said(&done), (128 << 20).to_string());
+    println!("128 MiB beside a stalled channel: {:?}", started.elapsed());
+    println!("spooled: {} MiB", world.gateway.shared.spools.bytes() >> 20);
+    assert_eq!(stalled.await.unwrap().status.code(), Some(3));
+    shell(&world.ssh(&["-O", "exit"]), 20).await;
+}

@@ -71,6 +71,11 @@ impl Vm {
         Self { folder, port, user, sshd }
     }
 
+    pub fn stop(&mut self) {
+        self.sshd.kill().unwrap();
+        self.sshd.wait().unwrap();
+    }
+
     pub fn text(&self, file: &str) -> String {
         fs::read_to_string(self.folder.join(file)).unwrap()
     }

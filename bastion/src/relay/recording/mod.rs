@@ -195,6 +195,7 @@ impl Recorder {
         let open = Open {
             track: Arc::clone(&track),
             file,
+            free_bytes_min: self.free_bytes_min,
             folder: Some(Arc::clone(&self.folder)),
             writer,
             start,

@@ -31,7 +31,12 @@ pub struct Found {
 }
 
 impl Found {
-    /// The last good seal: what `recovered` reports.
+    /// What is proven: bytes and SHA-256 of the whole file, or of what its last good seal covers.
+    pub fn proven(&self) -> Option<(u64, Hash)> {
+        self.whole.or_else(|| self.last().map(|seal| (seal.bytes, seal.digest)))
+    }
+
+    /// The last good seal.
     pub fn last(&self) -> Option<&Segment> {
         self.segments.last()
     }

@@ -134,3 +134,51 @@ async fn the_recipe_in_the_specification_opens_it_with_openssl() {
     assert!(cut.stdout == plain, "what is sealed still opens");
     std::fs::remove_dir_all(&world.folder).unwrap();
 }
+
+/// A writer of its own, on a file that cannot be written.
+async fn broken(file: File) -> (Recording, std::thread::JoinHandle<()>) {
+    let key = ContainerKey::draw().unwrap();
+    let header = Header {
+        created_at: Timestamp::from_seconds(0).to_string(),
+        lease: "l-1".into(),
+        payload: "timed-streams-v1".into(),
+        recording: "r-1".into(),
+    };
+    let (mut start, mut text) = (Vec::new(), Vec::new());
+    let writer = Writer::begin(&header, &key, &mut start).unwrap();
+    let encoder = Encoder::begin(&Payload::Streams { command: None }, 0, &mut text);
+    let track = Track::new("r-1".parse().unwrap(), encoder, text);
+    let (segments, segments_seen) = watch::channel(None);
+    let (failed, failed_seen) = watch::channel(None);
+    let (queue, jobs) = mpsc::channel(4);
+    let running = std::thread::spawn(move || thread::run(jobs));
+    let open = Open {
+        track: Arc::clone(&track),
+        file,
+        writer,
+        free_bytes_min: 0,
+        folder: None,
+        start,
+        segments,
+        failed,
+        unsealed_since: None,
+    };
+    queue.send(Job::Open(Box::new(open))).await.unwrap();
+    (Recording { track, queue, segments: segments_seen, failed: failed_seen }, running)
+}
+
+#[tokio::test]
+async fn a_recording_that_cannot_be_written_says_so_and_waits_for_nobody() {
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (recording, running) = broken(full).await;
+    let limit = Duration::from_secs(5);
+    let why = tokio::time::timeout(limit, recording.failed()).await.unwrap();
+    assert!(why.to_string().contains("No space left"), "{why}");
+    let piece = vec![0; 1 << 20];
+    for _ in 0..3 {
+        let write = recording.write(Moment::Output(&piece));
+        assert!(tokio::time::timeout(limit, write).await.unwrap().is_err());
+    }
+    assert!(recording.close().await.is_err());
+    running.join().unwrap();
+}

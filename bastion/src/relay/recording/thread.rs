@@ -8,7 +8,7 @@ use super::{RecordingFailed, Sealed, Segment, container::Writer, track::Track};
 use crate::metrics::METRICS;
 use bastion_core::{
     id::RecordingId,
-    limits::{RECORDING_SEGMENT_BYTES_MAX, RECORDING_SEGMENT_SECONDS_MAX},
+    limits::{RECORDING_BYTES_MAX, RECORDING_SEGMENT_BYTES_MAX, RECORDING_SEGMENT_SECONDS_MAX},
 };
 use std::{
     collections::HashMap,
@@ -35,6 +35,8 @@ pub(super) struct Open {
     pub(super) track: Arc<Track>,
     pub(super) file: File,
     pub(super) writer: Writer,
+    /// New recordings are refused below this; running ones end below half of it.
+    pub(super) free_bytes_min: u64,
     /// The folder, until it has been flushed with the file's name in it.
     pub(super) folder: Option<Arc<Path>>,
     /// The container's first line, not written yet.
@@ -121,7 +123,22 @@ impl Open {
                 .and_then(|()| self.file.sync_data())
                 .map_err(|why| why.to_string())?;
             self.unsealed_since = None;
+            let bytes = segment.bytes;
             self.segments.send_replace(Some(segment));
+            self.check_bounds(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// A program that writes for ever must not fill the disk that the log may be on.
+    fn check_bounds(&self, bytes: u64) -> Result<(), String> {
+        if bytes > RECORDING_BYTES_MAX {
+            return Err(format!("it is longer than {RECORDING_BYTES_MAX} bytes"));
+        }
+        let stat = nix::sys::statvfs::fstatvfs(&self.file).map_err(|why| why.to_string())?;
+        let free = stat.blocks_available().saturating_mul(stat.fragment_size());
+        if free < self.free_bytes_min / 2 {
+            return Err(format!("only {free} bytes are free on its disk"));
         }
         Ok(())
     }

@@ -51,14 +51,14 @@ enum Request {
 
 impl Observer {
     /// Bytes from the operator.
-    pub(in crate::relay) fn from_operator(&mut self, data: &[u8]) -> Vec<Evidence> {
+    pub(in crate::relay) fn operator_sent(&mut self, data: &[u8]) -> Vec<Evidence> {
         let state = &mut self.state;
         self.up.feed(data, &mut |part| state.request(part));
         std::mem::take(&mut self.state.found)
     }
 
     /// Bytes from the VM.
-    pub(in crate::relay) fn from_vm(&mut self, data: &[u8]) -> Vec<Evidence> {
+    pub(in crate::relay) fn vm_sent(&mut self, data: &[u8]) -> Vec<Evidence> {
         let state = &mut self.state;
         self.down.feed(data, &mut |part| state.answer(part));
         std::mem::take(&mut self.state.found)
@@ -132,7 +132,8 @@ impl State {
             b"lsetstat@openssh.com" => ("setstat", text(fields.string()?), None),
             b"copy-data" => {
                 let from = self.path_of(fields.string()?);
-                (fields.long()?, fields.long()?);
+                fields.long()?;
+                fields.long()?;
                 let to = fields.string()?;
                 // Bytes come into that file that never pass here.
                 if let Some(file) = self.files.get_mut(to) {

@@ -22,12 +22,12 @@ impl Session {
     /// Fed in pieces of three bytes, as no network would, to cross every boundary.
     fn ask(&mut self, kind: u8, id: u32, fields: &[&[u8]]) {
         for piece in packet(kind, id, fields).chunks(3) {
-            self.1.extend(self.0.from_operator(piece));
+            self.1.extend(self.0.operator_sent(piece));
         }
     }
     fn answer(&mut self, kind: u8, id: u32, fields: &[&[u8]]) {
         for piece in packet(kind, id, fields).chunks(3) {
-            self.1.extend(self.0.from_vm(piece));
+            self.1.extend(self.0.vm_sent(piece));
         }
     }
     fn status(&mut self, id: u32, code: u32) {
@@ -74,8 +74,8 @@ fn an_upload_from_the_first_to_the_last_byte_is_complete() {
 
 #[test]
 fn an_upload_with_a_hole_a_failure_or_an_old_tail_is_not() {
-    let cases: [(&str, u32, &[(u64, u32)]); 4] = [
-        ("hole", PUT, &[(0, 0), (9, 0)]),
+    let cases = [
+        ("hole", PUT, &[(0, 0), (9, 0)][..]),
         ("failed", PUT, &[(0, 0), (1, 4)]),
         ("resumed", PUT, &[(5, 0)]),
         ("not truncated", 0x0a, &[(0, 0)]),
@@ -158,7 +158,7 @@ fn changes_carry_the_answer() {
 fn whatever_a_peer_sends_memory_is_bounded_and_nothing_panics() {
     let mut session = Session::new();
     for id in 0..100_000_u32 {
-        session.1.extend(session.0.from_operator(&packet(3, id, &[&string(b"f"), &[0; 8]])));
+        session.1.extend(session.0.operator_sent(&packet(3, id, &[&string(b"f"), &[0; 8]])));
     }
     assert_eq!(session.1.len(), 1, "told once that not all is followed");
     // A xorshift stream of bytes, from both sides, with lengths of all sizes.
@@ -171,8 +171,8 @@ fn whatever_a_peer_sends_memory_is_bounded_and_nothing_panics() {
         *byte = seed as u8 & if seed & 0x300 == 0 { 0xff } else { 7 };
     }
     for piece in noise.chunks(4093) {
-        session.0.from_operator(piece);
-        session.0.from_vm(piece);
+        session.0.operator_sent(piece);
+        session.0.vm_sent(piece);
     }
     session.0.finish();
 }
