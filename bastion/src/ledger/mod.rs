@@ -32,6 +32,7 @@ pub mod reading;
 pub mod recorded;
 pub mod recover;
 pub mod sequencer;
+mod wal;
 mod write;
 
 pub use batch::{Batch, NewEntry};

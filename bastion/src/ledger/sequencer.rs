@@ -11,6 +11,7 @@ use super::{
     head::Head,
     hooks::{Hooks, Step},
     job::Job,
+    wal::Wal,
     write::{self, Failure, bounded, step},
 };
 use crate::{
@@ -21,7 +22,6 @@ use crate::{
 use audit_schema::{hash::Hash, merkle, time::Timestamp};
 use bastion_core::limits::{
     BATCH_ENTRIES_MAX, BATCH_MILLIS_MAX, CLOCK_SKEW_MICROS_MAX, POSTGRES_STATEMENT_SECONDS_MAX,
-    SQLITE_WAL_ALARM_BYTES, SQLITE_WAL_CHECKPOINT_BYTES,
 };
 use std::{
     sync::{
@@ -71,6 +71,7 @@ pub(super) struct Sequencer {
     conn: Option<Conn>,
     /// The head that was last seen: the log must never shrink, nor change behind it.
     seen: Head,
+    wal: Wal,
 }
 
 /// The writer is to end.
@@ -81,7 +82,7 @@ impl Sequencer {
         let gateway = Arc::from(parts.gateway.as_str());
         let seen = parts.head.clone();
         let conn = parts.conn.take();
-        Self { parts, gateway, conn, seen }
+        Self { parts, gateway, conn, seen, wal: Wal::default() }
     }
 
     /// Until the last handle is gone, the log is closed and its queue empty, or the outcome of a
@@ -103,7 +104,7 @@ impl Sequencer {
             if let Err(Ended) = self.batch(first, &mut jobs).await {
                 break;
             }
-            self.checkpoint().await;
+            self.wal.after_batch(&self.parts.db, &self.parts.metrics).await;
         }
         // What is still queued is dropped, and its callers hear that the log is closed.
     }
@@ -131,6 +132,7 @@ impl Sequencer {
         }
         let head = batch.head().clone();
         let entries = batch.pending().len();
+        self.wal.note(batch.pending().iter().map(|entry| entry.line.len()).sum());
         match self.finish(batch).await {
             Ok(()) => {
                 let size = head.size();
@@ -289,27 +291,6 @@ impl Sequencer {
     fn unknown(&self, what: &str) -> Ended {
         (self.parts.hooks.fatal)(what);
         Ended
-    }
-
-    /// Between batches, so that no commit pays for it. A long reader only lets the file grow.
-    async fn checkpoint(&self) {
-        let Db::Sqlite(store) = &self.parts.db else {
-            return;
-        };
-        let mut bytes = store.wal_bytes();
-        if bytes >= SQLITE_WAL_CHECKPOINT_BYTES {
-            bytes = match store.checkpoint().await {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    tracing::warn!(%error, "the write-ahead log was not checkpointed");
-                    bytes
-                }
-            };
-        }
-        if bytes >= SQLITE_WAL_ALARM_BYTES {
-            tracing::error!(bytes, "the write-ahead log grows: a reader is stuck");
-        }
-        self.parts.metrics.wal_bytes.store(bytes, Ordering::Relaxed);
     }
 }
 

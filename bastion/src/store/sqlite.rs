@@ -97,10 +97,12 @@ impl SqliteStore {
     }
 
     /// Moves what the write-ahead log holds into the database, as far as no reader is in the way;
-    /// never waits. Answers how many bytes the log still has.
+    /// never waits for one. Answers how many bytes are left to move; at 0 the next commit begins the
+    /// log from its start.
     pub(crate) async fn checkpoint(&self) -> Result<u64, StoreError> {
-        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_all(&self.readers).await?;
-        Ok(self.wal_bytes())
+        let row = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&self.readers).await?;
+        let (pages, moved): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+        Ok(u64::try_from(pages - moved).unwrap_or(0) * PAGE_BYTES)
     }
 
     /// The size of the write-ahead log on disk.
@@ -149,6 +151,9 @@ fn lock_beside(path: &Path) -> Result<Flock<File>, StoreError> {
         ))
     })
 }
+
+/// A page of the database in the write-ahead log, with its header.
+const PAGE_BYTES: u64 = 4096 + 24;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {

@@ -114,3 +114,53 @@ async fn a_clock_behind_the_head_refuses(world: World) {
     behind.store(false, Ordering::SeqCst);
     assert_eq!(ledger.append("test", secret()).await.expect("appends").seq(), 1);
 }
+
+/// A disk that is really full: whatever is refused is not there, whatever is answered is, and the
+/// log goes on when there is room again. (As root only: it takes a small disk.)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_really_full_refuses_and_loses_nothing() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: needs root to mount a small disk");
+        return;
+    }
+    let world = World::sqlite();
+    let disk = world.file().parent().expect("a folder").to_owned();
+    let mount = |program: &str, words: &[&str]| {
+        let done = std::process::Command::new(program).args(words).arg(&disk).status();
+        assert!(done.expect(program).success(), "{program} {words:?}");
+    };
+    mount("mount", &["-t", "tmpfs", "-o", "size=3m", "small"]);
+    let ledger = world.create().await;
+    let mut recorded = 1;
+    let mut refused = 0;
+    for round in 0..400 {
+        let text = "x".repeat(1 + 97 * round);
+        let calls: Vec<_> = (0..4)
+            .map(|_| {
+                let (ledger, entry) = (ledger.clone(), entry_of("acme", &text));
+                tokio::spawn(async move { ledger.append("fills", vec![entry]).await })
+            })
+            .collect();
+        for call in calls {
+            let outcome = call.await.expect("ends");
+            match outcome {
+                Ok(_) => recorded += 1,
+                Err(LedgerError::Full) => refused += 1,
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        if refused > 20 {
+            break;
+        }
+    }
+    assert!(refused > 20, "the disk was never full");
+    assert_eq!(ledger.verify().await, Ok(recorded), "full");
+    mount("mount", &["-o", "remount,size=64m"]);
+    ledger.append("after", secret()).await.expect("appends again");
+    assert_eq!(ledger.verify().await, Ok(recorded + 1), "after");
+    ledger.close().await;
+    let ledger = world.open().await.expect("opens again");
+    assert_eq!(ledger.verify().await, Ok(recorded + 1), "opened again");
+    ledger.close().await;
+    mount("umount", &[]);
+}

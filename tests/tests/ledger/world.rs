@@ -20,12 +20,20 @@ use std::{
 macro_rules! on_both_stores {
     ($($name:ident),+ $(,)?) => {
         mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() { super::$name($crate::world::World::sqlite()).await; })+
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    super::$name($crate::world::World::sqlite()).await;
+                }
+            )+
         }
         mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() { super::$name($crate::world::World::postgres()).await; })+
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    super::$name($crate::world::World::postgres()).await;
+                }
+            )+
         }
     };
 }
