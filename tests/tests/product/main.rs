@@ -26,9 +26,11 @@ mod promise_3_withdrawn_means_gone;
 mod promise_4_nothing_hidden;
 mod promise_5_one_vm_one_life;
 mod promise_6_only_trained_operators;
+mod races;
 mod reaching_a_vm;
 mod refusals;
 mod tamper;
+mod two_gateways;
 mod walk;
 
 use bastion_tests::{postgres::Cluster, world::World};

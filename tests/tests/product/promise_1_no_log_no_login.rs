@@ -85,13 +85,13 @@ fn a_log_that_is_gone_ends_it(world: &mut World) {
 
     world.break_log();
     let since = Instant::now();
+    until("the data channel to be cut", 15, || data.try_wait().unwrap().is_some());
+    println!("cut {:?} after the log was gone", since.elapsed());
+    assert!(!data.wait().unwrap().success());
+    reader.join().unwrap();
     let refused = world.ssh(Olga, &["ops@pg-2.acme", "echo in"]);
     assert_ne!(refused.exit, 0);
     assert_eq!(refused.text(), "", "a byte passed without a log");
-    until("the data channel to be cut", 15, || data.try_wait().unwrap().is_some());
-    assert!(!data.wait().unwrap().success());
-    reader.join().unwrap();
-    println!("cut {:?} after the log was gone", since.elapsed());
 
     world.mend_log();
     // A gateway that could not know whether a commit held has ended, and recovers at its start.

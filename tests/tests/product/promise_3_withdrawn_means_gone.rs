@@ -97,7 +97,7 @@ fn every_ground_that_goes_away(world: &mut World) {
     let since = Instant::now();
     world.order(Odile, "vm retire pg-2.acme");
     work.is_cut(since, "retired");
-    world.ssh(Olga, &["ops@pg-2.acme", "id"]).exits(254);
+    world.ssh(Olga, &["ops+pg-2.acme@bastion", "id"]).exits(254);
 
     let work = Work::start(world, &["ops@pg-1.acme", "sh"]);
     let since = Instant::now();
