@@ -7,12 +7,15 @@
 use crate::{
     authn::Authn,
     ca::{Authorities, Ca},
-    config::Config,
+    config::{Config, Store},
     egress::Egress,
     gate::{Gate, Ground, Live, PolicyCell},
     ingress::Sessions,
     keyfile::{self, KeyFileError},
-    ledger::{Ledger, LedgerError, OpenError, Opening, RecordingFound},
+    ledger::{
+        Ledger, LedgerError, OpenError, Opening, RecordingFound,
+        projection::{Projection, ProjectionError},
+    },
     relay::{
         Spools,
         recording::{Recipient, Recorder},
@@ -52,6 +55,8 @@ pub struct App {
     pub egress: Egress,
     /// The recordings.
     pub recorder: Recorder,
+    /// The query index, opened by whoever asks first.
+    index: tokio::sync::OnceCell<Projection>,
     /// What waits on disk for slow receivers.
     pub spools: Arc<Spools>,
     /// The connections of operators, officers and approvers.
@@ -158,6 +163,7 @@ impl App {
             egress: Egress::new(vm_hosts, config.egress.connect),
             spools: Spools::new(&config.recordings.dir),
             sessions: Sessions::default(),
+            index: tokio::sync::OnceCell::new(),
             policy,
             live,
             ca,
@@ -183,6 +189,18 @@ impl App {
             tracing::warn!(?recovery, "closed what the last run left open");
         }
         Ok(())
+    }
+
+    /// The query index, which follows the log from now on.
+    pub async fn projection(&self) -> Result<Projection, ProjectionError> {
+        let open = || async {
+            let url = match &self.config.store {
+                Store::Sqlite { index, .. } => format!("sqlite:{}", index.display()),
+                Store::Postgres { url } => url.clone(),
+            };
+            Projection::open(&self.ledger, &url).await
+        };
+        self.index.get_or_try_init(open).await.cloned()
     }
 
     /// The gateway as an actor, for entries that nobody asked for.

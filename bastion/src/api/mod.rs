@@ -11,6 +11,7 @@
 //! ```
 
 mod approvers;
+pub mod audit;
 mod change;
 mod consent;
 mod customers;
@@ -27,6 +28,8 @@ mod permit;
 mod policy;
 pub mod print;
 mod quota;
+mod reading;
+pub mod report;
 mod rows;
 mod services;
 pub mod socket;
@@ -253,6 +256,8 @@ async fn dispatch(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
         Verb::Vm(verb) => vms::run(call, verb).await,
         Verb::Policy(verb) => policy::run(call, verb).await,
         Verb::Ca(verb) => host::run(call, verb),
+        Verb::Audit(verb) => audit::run(call, verb).await,
+        Verb::Report(ask) => report::run(call, ask).await,
     }
 }
 

@@ -58,7 +58,13 @@ const TABLE: &[(&str, &[ActorKind])] = &[
     ("policy reload", &[Officer]),
     ("policy show", &[Officer]),
     ("ca show", &[Officer]),
-    // ---- reading: `audit`, `session` and `report` add their rows here
+    // ---- reading
+    ("audit query", &[Approver, Officer, Local]),
+    ("audit show", &[Approver, Officer, Local]),
+    ("audit verify", &[Approver, Officer, Local]),
+    ("audit checkpoint", &[Approver, Officer, Local]),
+    ("audit export", &[Approver, Officer, Local]),
+    ("report", &[Approver, Officer, Local]),
 ];
 
 /// Whether a role may run a command.

@@ -4,8 +4,8 @@
 //! never reaches the parser of its arguments, so no message of the parser can tell them about it.
 
 use super::{
-    approvers, consent, customers, fault::Fault, host, officers, operators, permit, policy,
-    services, vms,
+    approvers, audit, consent, customers, fault::Fault, host, officers, operators, permit, policy,
+    report, services, vms,
 };
 use audit_schema::event::ActorKind;
 use bastion_core::id::TicketId;
@@ -82,6 +82,11 @@ pub enum Verb {
     /// The certificate authorities
     #[command(subcommand)]
     Ca(host::Verb),
+    /// Ask the log, verify it, hand it out
+    #[command(subcommand)]
+    Audit(audit::Verb),
+    /// What was done to a customer's services in a period
+    Report(report::Ask),
 }
 
 /// Where the words of a command line lead.

@@ -110,6 +110,9 @@ pub async fn run(
             let invocation =
                 Invocation { caller: local_caller(uid), argv, stdin: Box::new(tokio::io::empty()) };
             let code = api::run(&app, invocation, out).await;
+            let db = app.ledger.db().clone();
+            drop(app);
+            db.close().await;
             Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
         }
         Err(cause) => {
@@ -123,11 +126,7 @@ pub async fn run(
 }
 
 /// Asks a running gateway.
-async fn ask(
-    stream: UnixStream,
-    argv: Vec<String>,
-    out: &mut LocalOutput,
-) -> io::Result<ExitCode> {
+async fn ask(stream: UnixStream, argv: Vec<String>, out: &mut LocalOutput) -> io::Result<ExitCode> {
     // The writing half stays open to the end: closing it would end the command.
     let (mut from, mut to) = stream.into_split();
     frame::write(&mut to, &Frame::Words(argv)).await?;

@@ -9,8 +9,9 @@ pub mod init;
 mod local;
 mod serve;
 mod tracing;
+mod verify;
 
-use crate::config::Config;
+use crate::{api, config::Config};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::{
     io::Write as _,
@@ -44,6 +45,9 @@ pub struct Cli {
     /// The deployment: its bastion.toml (or set BASTION_CONFIG)
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Answer as JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -56,6 +60,11 @@ enum Command {
     Serve(serve::Args),
     /// Run a whole bastion on loopback, with VMs, people and a story to walk through
     Demo(crate::demo::Args),
+    /// Ask the log, verify it, hand it out
+    #[command(subcommand)]
+    Audit(api::audit::Verb),
+    /// What was done to a customer's services in a period
+    Report(api::report::Ask),
     /// Print the completions of a shell
     #[command(after_help = "Example:\n  bastion completions bash > \
                             ~/.local/share/bash-completion/completions/bastion")]
@@ -102,7 +111,9 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(Fault { exit, sentence }) => {
-            eprintln!("bastion: {sentence}");
+            if !sentence.is_empty() {
+                eprintln!("bastion: {sentence}");
+            }
             ExitCode::from(exit)
         }
     }
@@ -113,6 +124,13 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
         Command::Init(args) => init::run(&args),
         Command::Serve(args) => serve::run(configuration(cli.config.as_deref())?, &args),
         Command::Demo(args) => crate::demo::run(&args),
+        Command::Audit(api::audit::Verb::Verify(ask)) if ask.file.is_some() => {
+            // The guard has seen it; an empty path cannot be opened.
+            let file = ask.file.clone().unwrap_or_default();
+            verify::run(&file, &ask, cli.json)
+        }
+        Command::Audit(_) => read(cli.config.as_deref(), None),
+        Command::Report(ask) => read(cli.config.as_deref(), ask.out),
         Command::Completions { shell } => completions(shell),
     }
 }
@@ -120,6 +138,31 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
 /// The deployment that `--config` or the environment names.
 fn configuration(file: Option<&Path>) -> Result<Config, Fault> {
     Config::locate(file).map_err(Fault::usage)
+}
+
+/// A reading command, answered by the running gateway or by the store itself.
+fn read(config: Option<&Path>, files_to: Option<PathBuf>) -> Result<ExitCode, Fault> {
+    let config = configuration(config)?;
+    let words = std::env::args().skip(1).collect();
+    let mut out = local::LocalOutput::to_stdout(files_to);
+    let code = runtime()?.block_on(local::run(&config, forwarded(words, &["config"]), &mut out))?;
+    Ok(code)
+}
+
+/// The words of a command without the options that are for this side alone.
+fn forwarded(words: Vec<String>, ours: &[&str]) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let name = word.strip_prefix("--").unwrap_or_default();
+        if ours.contains(&name) {
+            // Its value is the next word.
+            words.next();
+        } else if !ours.iter().any(|own| name.starts_with(&format!("{own}="))) {
+            kept.push(word);
+        }
+    }
+    kept
 }
 
 /// Every command that waits for something runs on this.
@@ -137,6 +180,19 @@ fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_for_this_side_alone_is_not_forwarded() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (given, kept) in [
+            ("--config f audit query --text a", "audit query --text a"),
+            ("audit --config=f query", "audit query"),
+            ("audit query --customer acme --config f", "audit query --customer acme"),
+            ("audit query --configs f", "audit query --configs f"),
+        ] {
+            assert_eq!(forwarded(words(given), &["config"]), words(kept), "{given}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -52,7 +52,9 @@ pub(super) fn page(report: &Report) -> String {
 
 fn period(report: &Report) -> String {
     let eyes = match report.audience {
-        Audience::Customer => "Operators are named by pseudonym, team, employing entity and country.",
+        Audience::Customer => {
+            "Operators are named by pseudonym, team, employing entity and country."
+        }
         Audience::Auditor => "For the provider's officers and auditors: holds personal data.",
     };
     format!(
@@ -139,10 +141,7 @@ fn access(access: &Access) -> Vec<Html> {
         lines(&[
             access.who.operator.clone(),
             words::said(&access.who.handle),
-            format!(
-                "{}, {}, {}",
-                access.who.team, access.who.employing_entity, access.who.country
-            ),
+            format!("{}, {}, {}", access.who.team, access.who.employing_entity, access.who.country),
             words::said(&access.source),
         ]),
         lines(&[

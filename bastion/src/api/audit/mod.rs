@@ -1,0 +1,178 @@
+//! `audit …`: ask the log, show an entry, verify it, sign its head, hand it out.
+
+mod prove;
+mod query;
+
+use super::{Call, Fault, Reply};
+use audit_schema::time::Timestamp;
+use bastion_core::id::CustomerId;
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// `audit …`
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Ask the log; every filter that is given must hold
+    #[command(after_help = "\
+Examples:
+  audit query --customer acme --since 2026-11-01 --oldest
+  audit query --vm pg-1.acme --event access.denied --limit 20
+  audit query --text 'ZD-1042' --format jsonl
+  audit query --lease l-0123456789 --follow")]
+    Query(Box<Query>),
+    /// One entry, what its commitments open to, and its hash
+    #[command(after_help = "Example:\n  audit show 41")]
+    Show {
+        /// Its number
+        seq: u64,
+    },
+    /// Check the log: exit 0 only if all of it holds, 4 otherwise
+    #[command(after_help = "\
+Examples:
+  audit verify
+  audit verify --from 1000 --to 1999
+  audit verify --file log.jsonl --checkpoint checkpoint     (on your machine, without a gateway)")]
+    Verify(Verify),
+    /// The signed head of the log: a C2SP signed note
+    #[command(after_help = "\
+Keep what this prints: a log that is later cut off or rewritten does not fit it.
+
+Examples:
+  audit checkpoint > checkpoint
+  audit checkpoint --key > log.vkey")]
+    Checkpoint {
+        /// Print the key that verifies it instead
+        #[arg(long)]
+        key: bool,
+    },
+    /// The exact lines of the log, one entry a line
+    #[command(after_help = "\
+Examples:
+  audit export > log.jsonl
+  audit export --customer acme > acme.jsonl
+  audit export --openings > openings.jsonl     (what the commitments open to: personal data)")]
+    Export {
+        /// Only this customer's entries: gap-free in their own count
+        #[arg(long)]
+        customer: Option<CustomerId>,
+        /// What the commitments open to, instead of the entries
+        #[arg(long)]
+        openings: bool,
+    },
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people
+    Table,
+    /// A JSON object a line
+    Jsonl,
+    /// For spreadsheets
+    Csv,
+}
+
+/// `audit query`
+#[derive(Debug, Args)]
+pub struct Query {
+    /// Of this customer
+    #[arg(long)]
+    pub customer: Option<CustomerId>,
+    /// Of this service
+    #[arg(long)]
+    pub service: Option<String>,
+    /// Of this VM, by name or instance
+    #[arg(long)]
+    pub vm: Option<String>,
+    /// Of this operator, by id (officers: or name)
+    #[arg(long)]
+    pub operator: Option<String>,
+    /// Of this type, or of all types that begin so: `access.denied`, `consent.`
+    #[arg(long)]
+    pub event: Option<String>,
+    /// Of this lease
+    #[arg(long)]
+    pub lease: Option<String>,
+    /// Of this session
+    #[arg(long)]
+    pub session: Option<String>,
+    /// Of this consent ticket
+    #[arg(long)]
+    pub ticket: Option<String>,
+    /// With this outcome: granted, denied, completed, cut, …
+    #[arg(long)]
+    pub outcome: Option<String>,
+    /// With this in a justification, a command or another text
+    #[arg(long, num_args = 1.., value_name = "TEXT")]
+    pub text: Vec<String>,
+    /// From this moment on: 2026-11-24 or 2026-11-24T08:02:00Z
+    #[arg(long, value_parser = since)]
+    pub since: Option<Timestamp>,
+    /// Up to this moment, not included; a day counts as a whole
+    #[arg(long, value_parser = until)]
+    pub until: Option<Timestamp>,
+    /// The newest first: the default
+    #[arg(long, conflicts_with = "oldest")]
+    pub newest: bool,
+    /// The oldest first
+    #[arg(long)]
+    pub oldest: bool,
+    /// At most so many; the rest is named by a cursor. Default: 200 in a table, all otherwise
+    #[arg(long)]
+    pub limit: Option<usize>,
+    /// Go on where an answer before ended
+    #[arg(long)]
+    pub cursor: Option<String>,
+    /// Go on for ever with what is entered from now on
+    #[arg(long, conflicts_with_all = ["newest", "until"])]
+    pub follow: bool,
+    /// The form of the answer; --json is jsonl
+    #[arg(long, value_enum)]
+    pub format: Option<Form>,
+}
+
+/// `audit verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// From this entry
+    #[arg(long, value_name = "SEQ", conflicts_with = "file")]
+    pub from: Option<u64>,
+    /// To this entry, included
+    #[arg(long, value_name = "SEQ", conflicts_with = "file")]
+    pub to: Option<u64>,
+    /// An exported file, on your own machine: needs no gateway, and none hears of it
+    #[arg(long)]
+    pub file: Option<PathBuf>,
+    /// The checkpoint that the file must fit
+    #[arg(long, value_name = "FILE", requires = "file")]
+    pub checkpoint: Option<PathBuf>,
+    /// The key of the checkpoint, as a text or a file; by default the one in the file's entry 0
+    #[arg(long, value_name = "KEY", requires = "checkpoint")]
+    pub vkey: Option<String>,
+    /// What the file's commitments open to: each is checked
+    #[arg(long, value_name = "FILE", requires = "file")]
+    pub openings: Option<PathBuf>,
+}
+
+pub(super) async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
+    match verb {
+        Verb::Query(query) => query::run(call, &query).await,
+        Verb::Show { seq } => prove::show(call, seq).await,
+        Verb::Verify(verify) => prove::verify(call, &verify).await,
+        Verb::Checkpoint { key } => prove::checkpoint(call, key).await,
+        Verb::Export { customer, openings } => {
+            prove::export(call, customer.as_ref(), openings).await
+        }
+    }
+}
+
+/// A moment; a day is its first instant.
+pub(super) fn since(text: &str) -> Result<Timestamp, &'static str> {
+    text.parse().map(|super::values::Moment(at)| at)
+}
+
+/// The end of a span, itself not included; a day is included as a whole.
+pub(super) fn until(text: &str) -> Result<Timestamp, &'static str> {
+    let at = since(text)?;
+    Ok(if text.len() == "2026-11-24".len() { at.plus_seconds(86_400) } else { at })
+}
