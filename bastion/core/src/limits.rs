@@ -141,6 +141,12 @@ pub const WINDOW_PROBE_BYTES: u32 = 16;
 /// The window at which russh's server starts each channel.
 pub const WINDOW_INITIAL_BYTES: u32 = 2 << 20;
 
+/// Probes after which a busy channel gets a full grant although no stalled channel has probed.
+pub const HUNGRY_PROBES_MAX: u32 = 64;
+
+/// Milliseconds within which the next probe of a stalled channel is expected.
+pub const PROBE_DUE_MILLIS: u64 = 100;
+
 /// How long the next read of a connection is held after a probe of a stalled channel: doubling
 /// from the first to the second, or to the third when no other channel is active.
 pub const HOLD_MICROS_MIN: u64 = 250;

@@ -2,13 +2,20 @@
 //!
 //! Russh has one window target for a whole connection, and asks for the next one after each grant.
 //! While a channel is stalled the target is 16 bytes: a probe a round trip, which keeps the peer's
-//! window machinery alive and costs next to nothing. If another channel is sending meanwhile, the
-//! target alternates: after a probe of the busy channel comes one full grant, then 16 again.
+//! window machinery alive and costs next to nothing.
+//!
+//! If another channel is sending meanwhile it must get full grants, and the stalled one must not
+//! catch them. The next grant goes to whichever channel's packet comes first, so the moment for a
+//! full target is right after a probe of the stalled channel has been answered: its next packet is
+//! a whole round trip away, that of the busy channel, which waits already, is nearer. If no probe
+//! comes (the stalled channel's operator has paused), the busy channel is served after a few
+//! packets of its own.
 
 use super::{Inbox, Input, lane::Lane, socket::Socket};
 use crate::relay::{socket, spool::Spools};
 use bastion_core::limits::{
-    HOLD_MICROS_BUSY_MAX, HOLD_MICROS_MIN, HOLD_MICROS_QUIET_MAX, WINDOW_PROBE_BYTES,
+    HOLD_MICROS_BUSY_MAX, HOLD_MICROS_MIN, HOLD_MICROS_QUIET_MAX, HUNGRY_PROBES_MAX,
+    WINDOW_NEAR_BYTES, WINDOW_PROBE_BYTES,
 };
 use russh::ChannelId;
 use std::{
@@ -27,16 +34,23 @@ use tokio::{
 pub struct Flow(Arc<Shared>);
 
 struct Shared {
-    lanes: Mutex<HashMap<ChannelId, Arc<Lane>>>,
+    lanes: Mutex<Lanes>,
     hold: Arc<Hold>,
     spools: Arc<Spools>,
+}
+
+#[derive(Default)]
+struct Lanes {
+    open: HashMap<ChannelId, Arc<Lane>>,
+    /// Probes that busy channels have used up since the last full grant.
+    hungry: u32,
 }
 
 impl Flow {
     /// The pace of a new connection.
     pub fn new(spools: &Arc<Spools>) -> Self {
         Self(Arc::new(Shared {
-            lanes: Mutex::new(HashMap::new()),
+            lanes: Mutex::default(),
             hold: Arc::new(Hold::default()),
             spools: Arc::clone(spools),
         }))
@@ -57,8 +71,8 @@ impl Flow {
     pub fn channel(&self, id: ChannelId) -> (Inbox, Input) {
         let (lane, inbox, input) = Lane::open(&self.0.spools, &self.0.hold);
         let mut lanes = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.retain(|_, lane| !lane.is_over());
-        lanes.insert(id, lane);
+        lanes.open.retain(|_, lane| !lane.is_over());
+        lanes.open.insert(id, lane);
         (inbox, input)
     }
 
@@ -66,24 +80,31 @@ impl Flow {
     /// asks for the window that the next grant, whichever channel gets it, shall reach.
     pub fn adjust_window(&self, channel: ChannelId, current: u32) -> u32 {
         let now = Instant::now();
-        let lanes = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(lane) = lanes.get(&channel) else {
-            return current.max(bastion_core::limits::WINDOW_NEAR_BYTES);
-        };
+        let mut lanes = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Lanes { open, hungry } = &mut *lanes;
+        let Some(lane) = open.get(&channel) else { return current.max(WINDOW_NEAR_BYTES) };
         let full = lane.window_at_grant(now);
-        if !lanes.values().any(|lane| lane.is_stalled()) {
+        if !open.values().any(|lane| lane.is_stalled()) {
+            *hungry = 0;
             return full;
         }
-        let is_probe = current == WINDOW_PROBE_BYTES;
-        if lane.is_stalled() {
-            if is_probe {
-                let others_active = lanes.iter().any(|(id, o)| *id != channel && o.is_active(now));
-                self.0.hold.after_probe(now, others_active);
-            }
+        if current != WINDOW_PROBE_BYTES {
+            // A full grant has been taken, by whomever.
+            *hungry = 0;
             return WINDOW_PROBE_BYTES;
         }
-        // A channel that uses up 16 bytes has more to send: one full grant, then probes again.
-        if is_probe { full } else { WINDOW_PROBE_BYTES }
+        if !lane.is_stalled() {
+            *hungry += 1;
+            let probe_is_due = open.values().any(|lane| lane.is_stalled() && lane.probed(now));
+            let is_patient = probe_is_due && *hungry < HUNGRY_PROBES_MAX;
+            return if is_patient { WINDOW_PROBE_BYTES } else { full };
+        }
+        if *hungry > 0 {
+            return full;
+        }
+        let others_active = open.iter().any(|(id, other)| *id != channel && other.is_active(now));
+        self.0.hold.after_probe(now, others_active);
+        WINDOW_PROBE_BYTES
     }
 }
 

@@ -3,8 +3,8 @@
 use super::{Overrun, WindowSize, flow::Hold};
 use crate::relay::{fifo::Fifo, spool::Spools};
 use bastion_core::limits::{
-    CHANNEL_ACTIVE_MILLIS, SIGNALS_WAITING_MAX, STALL_BYTES, UNSTALL_BYTES, WINDOW_FAR_BYTES,
-    WINDOW_NEAR_BYTES, WINDOW_NEAR_MICROS,
+    CHANNEL_ACTIVE_MILLIS, PROBE_DUE_MILLIS, SIGNALS_WAITING_MAX, STALL_BYTES, UNSTALL_BYTES,
+    WINDOW_FAR_BYTES, WINDOW_NEAR_BYTES, WINDOW_NEAR_MICROS,
 };
 use bytes::Bytes;
 use russh::Sig;
@@ -117,6 +117,12 @@ impl Lane {
         let recent = Duration::from_millis(CHANNEL_ACTIVE_MILLIS);
         let sent = state.last_data.is_some_and(|at| now.duration_since(at) < recent);
         sent && !state.stalled
+    }
+
+    /// Has sent something so lately that more is likely to be under way.
+    pub(super) fn probed(&self, now: Instant) -> bool {
+        let lately = Duration::from_millis(PROBE_DUE_MILLIS);
+        self.lock().last_data.is_some_and(|at| now.duration_since(at) < lately)
     }
 
     /// The window that suits this channel, judged by how long the last grant lasted.
