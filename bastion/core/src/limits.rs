@@ -255,6 +255,13 @@ pub const INDEX_WAIT_SECONDS_MAX: u64 = 10;
 /// Rows of one page of a query.
 pub const QUERY_ROWS_MAX: usize = 1000;
 
+/// Room on the disk of an SQLite log that is kept for closing what is open, in bytes: some ten
+/// thousand closing entries with their openings.
+pub const LOG_RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How often a full disk is looked at again, in milliseconds.
+pub const LOG_FULL_RETRY_MILLIS: u64 = 1000;
+
 /// How long SQLite waits for a lock, in seconds.
 pub const SQLITE_BUSY_SECONDS_MAX: u64 = 5;
 

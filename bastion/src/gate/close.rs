@@ -71,7 +71,7 @@ impl Gate {
     pub async fn close(&self, grant: &Grant, ended: Ended) -> Result<Recorded<()>, LedgerError> {
         let grant = grant.clone();
         self.ledger
-            .record("close", move |batch| {
+            .record_closing("close", move |batch| {
                 Box::pin(async move { close(batch, &grant, ended).await })
             })
             .await

@@ -146,7 +146,7 @@ impl Session {
             secrets: Vec::new(),
         };
         let id = self.id.clone();
-        let change = self.app.ledger.record("session.closed", move |batch| {
+        let change = self.app.ledger.record_closing("session.closed", move |batch| {
             Box::pin(async move {
                 let now = batch.now();
                 let sql = "UPDATE sessions SET closed_at = $1 WHERE id = $2 AND closed_at IS NULL";

@@ -16,10 +16,21 @@ use tokio::sync::oneshot;
 pub struct Job {
     /// What it is called in messages.
     pub label: &'static str,
+    /// What it is for.
+    pub purpose: Purpose,
     /// When it was queued.
     pub queued_at: Instant,
     turn: Turn,
     change: Box<dyn Change>,
+}
+
+/// What a change is for: it decides who may still write when the disk is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Anything.
+    Change,
+    /// It ends something that is open.
+    Closing,
 }
 
 /// Whose turn it is: a change is either withdrawn by its caller or taken by the writer, never
@@ -51,7 +62,7 @@ type Answer<T> = oneshot::Receiver<Result<Recorded<T>, LedgerError>>;
 
 impl Job {
     /// A change, where its answer will come, and the means to withdraw it.
-    pub fn new<T, F>(label: &'static str, change: F) -> (Self, Answer<T>, Turn)
+    pub fn new<T, F>(purpose: Purpose, label: &'static str, change: F) -> (Self, Answer<T>, Turn)
     where
         T: Send + 'static,
         F: for<'a> FnOnce(&'a mut Batch) -> BoxFuture<'a, Result<T, ChangeError>> + Send + 'static,
@@ -59,8 +70,13 @@ impl Job {
         let (answer, outcome) = oneshot::channel();
         let turn = Turn::new();
         let typed = Typed { change: Some(change), value: None, answer };
-        let job =
-            Self { label, queued_at: Instant::now(), turn: turn.clone(), change: Box::new(typed) };
+        let job = Self {
+            label,
+            purpose,
+            queued_at: Instant::now(),
+            turn: turn.clone(),
+            change: Box::new(typed),
+        };
         (job, outcome, turn)
     }
 

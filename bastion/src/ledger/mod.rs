@@ -31,6 +31,7 @@ pub mod projection;
 pub mod reading;
 pub mod recorded;
 pub mod recover;
+mod room;
 pub mod sequencer;
 mod wal;
 mod write;
@@ -48,7 +49,7 @@ use audit_schema::merkle::Frontier;
 use bastion_core::limits::{APPEND_WAIT_SECONDS_MAX, LEDGER_QUEUE_CHANGES_MAX};
 use checkpoint::LogKey;
 use futures_util::future::BoxFuture;
-use job::{Job, Turn};
+use job::{Job, Purpose, Turn};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 
@@ -127,7 +128,41 @@ impl Ledger {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a mut Batch) -> BoxFuture<'a, Result<T, ChangeError>> + Send + 'static,
     {
-        let (job, mut answer, turn) = Job::new(label, change);
+        self.submit(Purpose::Change, label, change).await
+    }
+
+    /// [`Self::record`] for what ends something that is open (a channel, a session): when the disk
+    /// is full, it may use the room that is kept for it, and nothing else may.
+    pub async fn record_closing<T, F>(
+        &self,
+        label: &'static str,
+        change: F,
+    ) -> Result<Recorded<T>, LedgerError>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Batch) -> BoxFuture<'a, Result<T, ChangeError>>
+            + Clone
+            + Send
+            + 'static,
+    {
+        match self.submit(Purpose::Closing, label, change.clone()).await {
+            // The disk became full with it. Its room is free now.
+            Err(LedgerError::Full) => self.submit(Purpose::Closing, label, change).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn submit<T, F>(
+        &self,
+        purpose: Purpose,
+        label: &'static str,
+        change: F,
+    ) -> Result<Recorded<T>, LedgerError>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Batch) -> BoxFuture<'a, Result<T, ChangeError>> + Send + 'static,
+    {
+        let (job, mut answer, turn) = Job::new(purpose, label, change);
         let deadline = tokio::time::sleep(Duration::from_secs(APPEND_WAIT_SECONDS_MAX));
         tokio::pin!(deadline);
         let place = tokio::select! {

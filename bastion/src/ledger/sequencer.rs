@@ -11,6 +11,7 @@ use super::{
     head::Head,
     hooks::{Hooks, Step},
     job::Job,
+    room::Room,
     wal::Wal,
     write::{self, Failure, bounded, step},
 };
@@ -72,6 +73,7 @@ pub(super) struct Sequencer {
     /// The head that was last seen: the log must never shrink, nor change behind it.
     seen: Head,
     wal: Wal,
+    room: Room,
 }
 
 /// The writer is to end.
@@ -82,7 +84,8 @@ impl Sequencer {
         let gateway = Arc::from(parts.gateway.as_str());
         let seen = parts.head.clone();
         let conn = parts.conn.take();
-        Self { parts, gateway, conn, seen, wal: Wal::default() }
+        let room = Room::of(&parts.db);
+        Self { parts, gateway, conn, seen, wal: Wal::default(), room }
     }
 
     /// Until the last handle is gone, the log is closed and its queue empty, or the outcome of a
@@ -120,6 +123,13 @@ impl Sequencer {
         let mut ran = Vec::new();
         let mut next = Some(first);
         while let Some(job) = next {
+            if !self.room.admits(&job) {
+                if job.take() {
+                    self.fail(job, LedgerError::Full);
+                }
+                next = jobs.try_recv().ok();
+                continue;
+            }
             match change::run(job, &mut batch, &self.parts.hooks, &self.parts.metrics).await {
                 Ok(stands) => ran.extend(stands),
                 // Dropping the batch closes its connection, which rolls everything back.
@@ -147,7 +157,10 @@ impl Sequencer {
     }
 
     /// A batch is lost, and known to be: everybody in it hears so.
-    fn not_written(&self, ran: Vec<Ran>, error: &StoreError) -> Result<(), Ended> {
+    fn not_written(&mut self, ran: Vec<Ran>, error: &StoreError) -> Result<(), Ended> {
+        if *error == StoreError::Full {
+            self.room.is_full();
+        }
         METRICS.alarm(Alarm::Log, true);
         tracing::error!(%error, "a batch was not recorded; run `bastion doctor`");
         let error = LedgerError::from(error.clone());
@@ -256,7 +269,7 @@ impl Sequencer {
             job.recorded(stamp);
         }
         METRICS.batch(entries);
-        METRICS.alarm(Alarm::Log, false);
+        METRICS.alarm(Alarm::Log, self.room.found_full());
         metrics.batches.fetch_add(1, Ordering::Relaxed);
         metrics.entries.fetch_add(entries as u64, Ordering::Relaxed);
         metrics.last_batch_micros.store(micros(began), Ordering::Relaxed);

@@ -97,19 +97,24 @@ impl SqliteStore {
     }
 
     /// Moves what the write-ahead log holds into the database, as far as no reader is in the way;
-    /// never waits for one. Answers how many bytes are left to move; at 0 the next commit begins the
-    /// log from its start.
+    /// never waits for one. Answers how many bytes are left to move; at 0 the next commit begins
+    /// the log from its start.
     pub(crate) async fn checkpoint(&self) -> Result<u64, StoreError> {
         let row = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&self.readers).await?;
         let (pages, moved): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
         Ok(u64::try_from(pages - moved).unwrap_or(0) * PAGE_BYTES)
     }
 
+    /// The path of a file beside the database.
+    pub(crate) fn beside(&self, suffix: &str) -> PathBuf {
+        let mut path = self.file.path.clone().into_os_string();
+        path.push(suffix);
+        path.into()
+    }
+
     /// The size of the write-ahead log on disk.
     pub(crate) fn wal_bytes(&self) -> u64 {
-        let mut path = self.file.path.clone().into_os_string();
-        path.push("-wal");
-        std::fs::metadata(path).map_or(0, |found| found.len())
+        std::fs::metadata(self.beside("-wal")).map_or(0, |found| found.len())
     }
 }
 

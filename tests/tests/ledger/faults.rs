@@ -115,35 +115,36 @@ async fn a_clock_behind_the_head_refuses(world: World) {
     assert_eq!(ledger.append("test", secret()).await.expect("appends").seq(), 1);
 }
 
-/// A disk that is really full: whatever is refused is not there, whatever is answered is, and the
-/// log goes on when there is room again. (As root only: it takes a small disk.)
+/// A disk that is really full: whatever is refused is not there, whatever is answered is, what
+/// is open can still be closed, and the log goes on when there is room again. (As root only: it
+/// takes a small disk.)
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_really_full_refuses_and_loses_nothing() {
+async fn a_disk_that_is_really_full_still_closes_what_is_open() {
     if !nix::unistd::geteuid().is_root() {
         println!("skipped: needs root to mount a small disk");
         return;
     }
     let world = World::sqlite();
     let disk = world.file().parent().expect("a folder").to_owned();
-    let mount = |program: &str, words: &[&str]| {
+    let run = |program: &str, words: &[&str]| {
         let done = std::process::Command::new(program).args(words).arg(&disk).status();
         assert!(done.expect(program).success(), "{program} {words:?}");
     };
-    mount("mount", &["-t", "tmpfs", "-o", "size=3m", "small"]);
+    run("mount", &["-t", "tmpfs", "-o", "size=52m", "small"]);
     let ledger = world.create().await;
-    let mut recorded = 1;
+    ledger.append("before", secret()).await.expect("appends");
+    // Leaves about a megabyte: the log fills it, and is not always at the same step when it does.
+    std::fs::write(disk.join("filler"), vec![1; 35 << 20]).expect("fills");
+    let mut recorded = 2;
     let mut refused = 0;
-    for round in 0..400 {
-        let text = "x".repeat(1 + 97 * round);
-        let calls: Vec<_> = (0..4)
-            .map(|_| {
-                let (ledger, entry) = (ledger.clone(), entry_of("acme", &text));
-                tokio::spawn(async move { ledger.append("fills", vec![entry]).await })
-            })
-            .collect();
-        for call in calls {
-            let outcome = call.await.expect("ends");
-            match outcome {
+    for round in 0..2000_usize {
+        let text = "x".repeat(1 + 97 * (round % 400));
+        let calls = (0..4).map(|_| {
+            let (ledger, entry) = (ledger.clone(), entry_of("acme", &text));
+            tokio::spawn(async move { ledger.append("fills", vec![entry]).await })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            match call.await.expect("ends") {
                 Ok(_) => recorded += 1,
                 Err(LedgerError::Full) => refused += 1,
                 Err(other) => panic!("{other:?}"),
@@ -154,13 +155,21 @@ async fn a_disk_that_is_really_full_refuses_and_loses_nothing() {
         }
     }
     assert!(refused > 20, "the disk was never full");
+    for _ in 0..500 {
+        let closing = ledger.record_closing("closing", |batch| {
+            Box::pin(async move { batch.append(entry_of("acme", "closed")).await })
+        });
+        closing.await.expect("what is open is closed");
+        recorded += 1;
+    }
     assert_eq!(ledger.verify().await, Ok(recorded), "full");
-    mount("mount", &["-o", "remount,size=64m"]);
+    std::fs::remove_file(disk.join("filler")).expect("frees");
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     ledger.append("after", secret()).await.expect("appends again");
-    assert_eq!(ledger.verify().await, Ok(recorded + 1), "after");
+    recorded += 1;
     ledger.close().await;
     let ledger = world.open().await.expect("opens again");
-    assert_eq!(ledger.verify().await, Ok(recorded + 1), "opened again");
+    assert_eq!(ledger.verify().await, Ok(recorded), "opened again");
     ledger.close().await;
-    mount("umount", &[]);
+    run("umount", &[]);
 }
