@@ -67,7 +67,7 @@ impl Login {
 /// A VM name as OpenSSH and people type it: host names know no case, and may end in a dot.
 pub fn vm_name(text: &str) -> Option<VmName> {
     let lower = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-    lower.parse().ok()
+    lower.parse().ok().filter(|_| !lower.ends_with('.'))
 }
 
 #[cfg(test)]
@@ -132,6 +132,30 @@ mod tests {
                 "{name:?} is {:?}",
                 Login::parse(name)
             );
+        }
+    }
+
+    /// Whatever a name holds: it asks for a VM only if it is an account, a plus and a VM, and means
+    /// nothing else than it says.
+    #[test]
+    fn thousands_of_damaged_names_never_mean_another_vm() {
+        let pieces = [
+            "ops", "dba", "+", "pg-1", ".", "acme", "globex", "@", " ", "\0", "\n", "..", "-", "A",
+            "%", "/", "\\", "'", "\"", "$", "`", ";", ":", "22", "\u{202e}", "\u{ff0b}", "é", "[",
+            "~",
+        ];
+        let mut seed = 1_u64;
+        for _ in 0..20_000 {
+            let mut name = String::new();
+            for _ in 0..8 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let at = usize::try_from(seed >> 33).expect("31 bits") % (pieces.len() + 4);
+                name.push_str(pieces.get(at).copied().unwrap_or_default());
+            }
+            if let Login::Vm { account, vm } = Login::parse(&name) {
+                let said = name.strip_suffix('.').unwrap_or(&name).to_ascii_lowercase();
+                assert_eq!(format!("{account}+{vm}"), said, "{name:?}");
+            }
         }
     }
 

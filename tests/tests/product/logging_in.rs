@@ -184,9 +184,14 @@ fn a_stop_tells_the_operator_and_the_log() {
     let log = world.log();
     assert_eq!(log.last("channel.closed")["reason"], "gateway_stopping");
     assert!(log.events("recovered").is_empty(), "nothing was left open");
+    // One for each customer, and nothing of the old run after them.
     let kinds = log.kinds();
-    let stopped = kinds.iter().rposition(|kind| *kind == "gateway.stopped").unwrap();
+    let stopped = kinds.iter().position(|kind| *kind == "gateway.stopped").unwrap();
     assert_eq!(kinds[stopped - 1], "session.closed");
+    assert_eq!(
+        kinds[stopped..stopped + 3],
+        ["gateway.stopped", "gateway.stopped", "gateway.started"]
+    );
 }
 
 #[test]
@@ -202,4 +207,24 @@ fn what_is_idle_ends() {
     until("the idle connection to end", 10, || idle.try_wait().unwrap().is_some());
     let log = world.log();
     assert!(log.events("session.closed").iter().any(|event| event["reason"] == "idle"));
+}
+
+/// A FIDO2 key logs in like any other. OpenSSH's software key stands in for the hardware.
+#[test]
+fn a_security_key_settles_who_somebody_is() {
+    let provider = "/usr/lib/openssh/regress/misc/sk-dummy/sk-dummy.so";
+    if !std::path::Path::new(provider).exists() {
+        eprintln!("SKIPPED: no software FIDO2 key; apt-get install openssh-tests");
+        return;
+    }
+    let world = crate::sqlite();
+    let key = key(&world, "sk", &["ed25519-sk", "-w", provider]);
+    let option = format!("SecurityKeyProvider={provider}");
+    whoami(&world, &key, &["-o", &option]).exits(255);
+    let add = ["bastion", "operator key add olga --key -"];
+    world.ssh_with(Odile, &add, &public(&world, &key)).exits(0);
+    whoami(&world, &key, &["-o", &option]).exits(0).says("olga");
+    let log = world.log();
+    let methods: Vec<_> = log.events("session.opened").iter().map(|e| &e["method"]).collect();
+    assert!(methods.iter().any(|method| *method == "security_key"), "{methods:?}");
 }

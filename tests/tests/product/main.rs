@@ -18,8 +18,8 @@ use on_both_stores;
 
 mod crash;
 mod forms;
-mod malformed;
 mod logging_in;
+mod malformed;
 mod promise_1_no_log_no_login;
 mod promise_2_no_consent_no_data;
 mod promise_3_withdrawn_means_gone;

@@ -43,6 +43,7 @@ fn what_clients_do_works() {
     many_channels_share_a_connection(&world);
     files_go_both_ways(&world);
     everything_else_is_refused(&world);
+    other_clients_work(&world);
     only_operators_reach_vms(&world);
     the_command_form_answers(&world);
     a_session_ends_with_its_entries(&world);
@@ -105,6 +106,9 @@ fn files_go_both_ways(world: &World) {
     let old = |from: &str, to: &str| world.run("scp", &[&options[..], &["-O", from, to]].concat());
     old("ops@pg-1.acme:/tmp/ingress-up", "old").exits(0);
     assert!(std::fs::read_to_string(world.dir().join("old")).unwrap() == text);
+    let shell = "ssh -F ssh_config";
+    let sync = ["-a", "-e", shell, "up", "ops@pg-1.acme:/tmp/ingress-up"];
+    world.run("rsync", &sync).exits(0);
     world.ssh(Olga, &["ops@pg-1.acme", "rm /tmp/ingress-up"]).exits(0);
 }
 
@@ -112,9 +116,9 @@ fn everything_else_is_refused(world: &World) {
     let denied = |world: &World| world.log().events("access.denied").len();
     let before = denied(world);
     // Unknown and not offered are one answer.
-    let unknown = world.ssh(Olga, &["-J", "bastion", "ops@nowhere.acme", "true"]);
-    let port = world.ssh(Olga, &["-W", "pg-1.acme:5432", "bastion"]);
-    let outside = world.ssh(Olga, &["-W", "192.0.2.1:22", "bastion"]);
+    let wanted = |to: &str| world.ssh(Olga, &["-o", "LogLevel=INFO", "-W", to, "bastion"]);
+    let (unknown, port) = (wanted("nowhere.acme:22"), wanted("pg-1.acme:5432"));
+    let outside = wanted("192.0.2.1:22");
     let last = |answer: &Answer| {
         let said = answer.err.split("open failed: ").nth(1).unwrap_or(&answer.err);
         said.lines().next().unwrap_or_default().to_owned()
@@ -133,6 +137,35 @@ fn everything_else_is_refused(world: &World) {
     // A subsystem that does not exist, an agent and X11: answered, not hung.
     assert_ne!(world.ssh(Olga, &["-s", "ops@pg-1.acme", "netconf"]).exit, 0);
     world.ssh(Olga, &["-A", "-X", "ops@pg-1.acme", "true"]).exits(0);
+}
+
+/// Other clients, where they are installed: they know no host certificates, so they see the key.
+fn other_clients_work(world: &World) {
+    let config = std::fs::read_to_string(world.dir().join("ssh_config")).unwrap();
+    let port = config.lines().find_map(|line| line.trim().strip_prefix("Port ")).unwrap();
+    let installed = |program: &str| {
+        let found = world.run("sh", &["-c", &format!("command -v {program}")]).exit == 0;
+        if !found {
+            eprintln!("SKIPPED: {program} is not installed");
+        }
+        found
+    };
+    let to = "ops+pg-1.acme@127.0.0.1";
+    if installed("dbclient") && installed("dropbearconvert") {
+        let convert = ["openssh", "dropbear", "keys/olga", "olga.dropbear"];
+        world.run("dropbearconvert", &convert).exits(0);
+        let words = ["-y", "-y", "-i", "olga.dropbear", "-p", port, to, "echo out; exit 5"];
+        world.run("dbclient", &words).exits(5).says("out");
+    }
+    if installed("plink") && installed("puttygen") {
+        world.run("puttygen", &["keys/olga", "-o", "olga.ppk"]).exits(0);
+        let line = world.run("sh", &["-c", &format!("ssh-keyscan -p {port} 127.0.0.1 > scanned")]);
+        line.exits(0);
+        let seen = world.run("ssh-keygen", &["-lf", "scanned"]).exits(0).text();
+        let print = seen.split_whitespace().nth(1).expect("a fingerprint").to_owned();
+        let words = ["-batch", "-hostkey", &print, "-i", "olga.ppk", "-P", port, to, "exit 6"];
+        world.run("plink", &words).exits(6);
+    }
 }
 
 fn only_operators_reach_vms(world: &World) {
