@@ -461,3 +461,6 @@ pub const REFUSAL_REFILL_MILLIS: u64 = 1000;
 
 /// Parties whose refusals are remembered; those whose time is over are forgotten first.
 pub const PATIENCE_PARTIES_MAX: usize = 10_000;
+
+/// Rows of a replayed terminal that are kept for `--plain`: a long day of output.
+pub const REPLAY_ROWS_MAX: usize = 100_000;

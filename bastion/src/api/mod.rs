@@ -32,6 +32,7 @@ mod reading;
 pub mod report;
 mod rows;
 mod services;
+pub mod session;
 pub mod socket;
 mod tree;
 mod values;
@@ -257,6 +258,7 @@ async fn dispatch(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
         Verb::Policy(verb) => policy::run(call, verb).await,
         Verb::Ca(verb) => host::run(call, verb),
         Verb::Audit(verb) => audit::run(call, verb).await,
+        Verb::Session(verb) => session::run(call, verb).await,
         Verb::Report(ask) => report::run(call, ask).await,
     }
 }

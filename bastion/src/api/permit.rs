@@ -64,6 +64,11 @@ const TABLE: &[(&str, &[ActorKind])] = &[
     ("audit verify", &[Approver, Officer, Local]),
     ("audit checkpoint", &[Approver, Officer, Local]),
     ("audit export", &[Approver, Officer, Local]),
+    ("session list", &[Approver, Officer, Local]),
+    ("session show", &[Approver, Officer, Local]),
+    ("session end", &[Officer]),
+    ("session replay", &[Approver, Officer, Local]),
+    ("session fetch", &[Approver, Officer, Local]),
     ("report", &[Approver, Officer, Local]),
 ];
 

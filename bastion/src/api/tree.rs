@@ -5,7 +5,7 @@
 
 use super::{
     approvers, audit, consent, customers, fault::Fault, host, officers, operators, permit, policy,
-    report, services, vms,
+    report, services, session, vms,
 };
 use audit_schema::event::ActorKind;
 use bastion_core::id::TicketId;
@@ -85,6 +85,9 @@ pub enum Verb {
     /// Ask the log, verify it, hand it out
     #[command(subcommand)]
     Audit(audit::Verb),
+    /// What is live and what was, the end of it, the recordings
+    #[command(subcommand)]
+    Session(session::Verb),
     /// What was done to a customer's services in a period
     Report(report::Ask),
 }

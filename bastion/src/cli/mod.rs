@@ -7,6 +7,7 @@
 
 pub mod init;
 mod local;
+mod replay;
 mod serve;
 mod tracing;
 mod verify;
@@ -63,6 +64,9 @@ enum Command {
     /// Ask the log, verify it, hand it out
     #[command(subcommand)]
     Audit(api::audit::Verb),
+    /// What is live and what was, the end of it, the recordings
+    #[command(subcommand)]
+    Session(api::session::Verb),
     /// What was done to a customer's services in a period
     Report(api::report::Ask),
     /// Print the completions of a shell
@@ -130,6 +134,10 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
             verify::run(&file, &ask, cli.json)
         }
         Command::Audit(_) => read(cli.config.as_deref(), None),
+        Command::Session(api::session::Verb::Replay(ask)) => {
+            replay::run(cli.config.as_deref(), &ask)
+        }
+        Command::Session(_) => read(cli.config.as_deref(), None),
         Command::Report(ask) => read(cli.config.as_deref(), ask.out),
         Command::Completions { shell } => completions(shell),
     }

@@ -7,17 +7,49 @@ pub fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, bytes) in files {
         out.extend(header(name, bytes.len()));
-        out.extend(bytes);
-        out.resize(out.len().next_multiple_of(BLOCK), 0);
+        out.extend(padded(bytes));
     }
-    // Two empty blocks are the end.
-    out.resize(out.len() + 2 * BLOCK, 0);
+    out.extend(end(0));
     out
+}
+
+/// The files of an archive that [`archive`] or `session fetch` made.
+pub fn read(bytes: &[u8]) -> Option<Vec<(String, &[u8])>> {
+    let mut files = Vec::new();
+    let mut rest = bytes;
+    loop {
+        let block = rest.get(..BLOCK)?;
+        if block.iter().all(|byte| *byte == 0) {
+            return Some(files);
+        }
+        let name = block[..100].split(|byte| *byte == 0).next()?;
+        let name = std::str::from_utf8(name).ok()?;
+        let size = std::str::from_utf8(&block[124..135]).ok()?;
+        let size = usize::from_str_radix(size, 8).ok()?;
+        if block != header(name, size) {
+            return None;
+        }
+        files.push((name.to_owned(), rest.get(BLOCK..BLOCK.checked_add(size)?)?));
+        rest = rest.get(BLOCK + size.checked_next_multiple_of(BLOCK)?..)?;
+    }
 }
 
 const BLOCK: usize = 512;
 
-fn header(name: &str, size: usize) -> [u8; BLOCK] {
+/// The bytes of a file, filled up to whole blocks.
+pub fn padded(bytes: &[u8]) -> Vec<u8> {
+    let mut out = bytes.to_vec();
+    out.resize(bytes.len().next_multiple_of(BLOCK), 0);
+    out
+}
+
+/// What follows the bytes of the last file: the rest of its block, and the archive's end.
+pub fn end(size: usize) -> Vec<u8> {
+    vec![0; size.next_multiple_of(BLOCK) - size + 2 * BLOCK]
+}
+
+/// What goes before the bytes of a file.
+pub fn header(name: &str, size: usize) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     let mut put = |at: usize, text: &[u8]| block[at..at + text.len()].copy_from_slice(text);
     // Names are ours and short; what is longer is cut rather than corrupting the block.
@@ -57,5 +89,14 @@ mod tests {
         let output = tar.wait_with_output().unwrap();
         assert!(output.status.success());
         assert_eq!(output.stdout, b"hello\n");
+        let back = read(&bytes).unwrap();
+        assert_eq!(back, files.iter().map(|(n, b)| (n.clone(), b.as_slice())).collect::<Vec<_>>());
+        for cut in 0..bytes.len() {
+            let part = read(&bytes[..cut]).is_some();
+            assert!(!part || cut >= bytes.len() - BLOCK, "cut at {cut}");
+        }
+        let mut changed = bytes.clone();
+        changed[130] = b'7';
+        assert_eq!(read(&changed), None);
     }
 }

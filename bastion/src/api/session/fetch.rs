@@ -1,0 +1,198 @@
+//! `session fetch`: a recording leaves the gateway as it is, sealed.
+//!
+//! That it leaves is entered first, in the transaction that looks whether it may: the recording of
+//! a data channel is customer data, and the provider gets it only under a live consent that says
+//! so. Then the file is hashed and compared with what the log says of it, and only then sent.
+
+use crate::{
+    api::{Call, Fault, Reply, change, reading, rows},
+    args,
+    ledger::{
+        Batch, ChangeError, NewEntry,
+        projection::{Filter, Order},
+    },
+    render::tar,
+};
+use audit_schema::{
+    event::{ActorKind, Event},
+    hash::Hash,
+};
+use bastion_core::{
+    consent::Ticket,
+    id::{CustomerId, LeaseId, RecordingId},
+};
+use sha2::{Digest as _, Sha256};
+use std::path::Path;
+use tokio::io::AsyncReadExt as _;
+
+/// Bytes that are read and sent together.
+const PIECE: usize = 256 * 1024;
+
+/// A recording that may be handed out; that it was is in the log.
+struct Handed {
+    recording: RecordingId,
+    wrapped: String,
+}
+
+/// What the log says of a recording's file: its digest, over so many bytes from its start.
+struct Told {
+    digest: String,
+    bytes: u64,
+}
+
+pub(super) async fn run(call: &mut Call<'_>, lease: &LeaseId) -> Result<Reply, Fault> {
+    let scope = reading::scope(call, None)?;
+    let handed = hand_out(call, lease, scope).await?;
+    let path = call.app.recorder.path(&handed.recording);
+    let told = told(call, lease).await?;
+    let found = digest(&path, told.bytes).await.map_err(|_| missing(&handed.recording))?;
+    if found.to_string() != told.digest {
+        return Err(Fault::Unverified {
+            code: "recording-changed",
+            sentence: format!(
+                "the recording of {lease} is not what the log says: SHA-256 {found} of its first \
+                 {} bytes, the log has {}",
+                told.bytes, told.digest
+            ),
+        });
+    }
+    send(call, &path, &handed, told.bytes).await?;
+    Ok(Reply::Written)
+}
+
+async fn hand_out(
+    call: &Call<'_>,
+    lease: &LeaseId,
+    scope: Option<CustomerId>,
+) -> Result<Handed, Fault> {
+    let (actor, lease) = (call.actor(), lease.clone());
+    let is_approver = actor.kind == ActorKind::Approver;
+    let entered = call.change("recording read", move |batch| {
+        Box::pin(async move {
+            let sql = "SELECT l.customer, l.instance, l.level, l.closed_at, k.recording, \
+                       k.wrapped_json FROM leases l JOIN recording_keys k ON k.lease = l.id \
+                       WHERE l.id = $1";
+            let row = batch.tx().row_opt(sql, &args![lease.as_str()]).await?;
+            let unknown = || change::unknown("recording of lease", lease.as_str());
+            let row = row.ok_or_else(unknown)?;
+            let customer: CustomerId = row.text(0)?.parse().map_err(|_| unknown())?;
+            if scope.is_some_and(|scope| scope != customer) {
+                return Err(unknown());
+            }
+            if row.opt_i64(3)?.is_none() {
+                let how = "that channel is live: its recording can be had when it has ended";
+                return Err(change::conflict(how));
+            }
+            let (instance, level) = (row.text(1)?, row.text(2)?);
+            let ticket = match level.as_str() {
+                "data" if !is_approver => Some(access(batch, &customer, &instance).await?),
+                _ => None,
+            };
+            let handed = Handed {
+                recording: row.text(4)?.parse().map_err(|_| unknown())?,
+                wrapped: row.text(5)?,
+            };
+            let read = Event::RecordingRead {
+                lease: lease.to_string(),
+                recording: handed.recording.to_string(),
+                ticket,
+            };
+            batch.append(NewEntry::new(actor, read).of_customer(&customer)).await?;
+            Ok(handed)
+        })
+    });
+    Ok(entered.await?.into_inner())
+}
+
+/// The ticket under which the provider may open recordings of this instance now.
+async fn access(
+    batch: &mut Batch,
+    customer: &CustomerId,
+    instance: &str,
+) -> Result<String, ChangeError> {
+    let now = batch.now();
+    let sql = "SELECT scope_json FROM tickets \
+               WHERE customer = $1 AND state = 'granted' AND not_after > $2";
+    let found = batch.tx().rows(sql, &args![customer.as_str(), now]).await?;
+    for row in &found {
+        let ticket: Ticket = rows::json(&row.text(0)?)?;
+        let terms = &ticket.terms;
+        let covers = terms.instances.iter().any(|scoped| scoped.instance.as_str() == instance);
+        if terms.recording_access && covers && terms.not_before <= now && now < terms.not_after {
+            return Ok(ticket.id.to_string());
+        }
+    }
+    Err(ChangeError::refused(
+        "no-recording-access",
+        "the recording of a data channel is customer data: it takes a live consent of the \
+         customer that includes recording access; ask for one",
+    ))
+}
+
+/// What the log says of the file, in the entry that closed the channel.
+async fn told(call: &Call<'_>, lease: &LeaseId) -> Result<Told, Fault> {
+    let index = call.app.projection().await?;
+    index.catch_up().await?;
+    let filter =
+        Filter { lease: Some(lease.to_string()), order: Order::Newest, ..Filter::default() };
+    for row in index.query(&filter).await?.rows {
+        let found = call.app.ledger.entry(row.seq).await?;
+        let told = match found.and_then(|found| found.entry.event()) {
+            Some(
+                Event::ChannelClosed { recording_digest, recording_bytes, .. }
+                | Event::Recovered { recording_digest, recording_bytes, .. },
+            ) => recording_digest.zip(recording_bytes),
+            _ => continue,
+        };
+        if let Some((digest, bytes)) = told {
+            return Ok(Told { digest, bytes });
+        }
+    }
+    Err(Fault::Unverified {
+        code: "recording-unknown",
+        sentence: format!("the log names no digest for the recording of {lease}"),
+    })
+}
+
+async fn digest(path: &Path, bytes: u64) -> std::io::Result<Hash> {
+    let mut file = tokio::fs::File::open(path).await?.take(bytes);
+    let mut sha = Sha256::new();
+    let mut piece = vec![0; PIECE];
+    loop {
+        match file.read(&mut piece).await? {
+            0 => return Ok(Hash(sha.finalize().into())),
+            read => sha.update(&piece[..read]),
+        }
+    }
+}
+
+async fn send(call: &mut Call<'_>, path: &Path, handed: &Handed, bytes: u64) -> Result<(), Fault> {
+    let (recording, wrapped) = (&handed.recording, handed.wrapped.as_bytes());
+    let length = usize::try_from(bytes).map_err(|_| missing(recording))?;
+    call.out.out(&tar::header(&format!("{recording}.keys.json"), wrapped.len())).await?;
+    call.out.out(&tar::padded(wrapped)).await?;
+    call.out.out(&tar::header(&format!("{recording}.recording"), length)).await?;
+    let opened = tokio::fs::File::open(path).await;
+    let mut file = opened.map_err(|_| missing(recording))?.take(bytes);
+    let mut piece = vec![0; PIECE];
+    let mut sent = 0;
+    loop {
+        let read = file.read(&mut piece).await.map_err(|_| missing(recording))?;
+        if read == 0 {
+            break;
+        }
+        sent += read;
+        call.out.out(&piece[..read]).await?;
+    }
+    if sent != length {
+        return Err(Fault::Failed(format!("the file of {recording} changed while it was sent")));
+    }
+    call.out.out(&tar::end(length)).await?;
+    Ok(())
+}
+
+fn missing(recording: &RecordingId) -> Fault {
+    Fault::Failed(format!(
+        "the file of {recording} is not on this gateway; ask the one that made it"
+    ))
+}
