@@ -397,6 +397,12 @@ pub const SFTP_HANDLE_BYTES_MAX: usize = 256;
 /// A path of sftp that stands in the log: Linux has no longer ones.
 pub const SFTP_PATH_BYTES_MAX: usize = 4096;
 
+/// A line of the scp protocol: a mode, a size and a name.
+pub const SCP_LINE_BYTES_MAX: usize = 8 << 10;
+
+/// Folders within folders that one scp is followed into.
+pub const SCP_DEPTH_MAX: usize = 256;
+
 /// The head of an sftp packet that is read; larger ones are listings, and pass.
 pub const SFTP_PACKET_BYTES_MAX: usize = 64 << 10;
 /// What an entry keeps of the words of a refused command, in characters.

@@ -34,7 +34,7 @@ pub enum EgressError {
     #[error("the VM closed the channel before anything ran")]
     Vanished,
     /// A step took too long.
-    #[error("the VM took more than {} s for {step}: check its load, then try again", limit.as_secs())]
+    #[error("the VM took more than {limit:?} for {step}: check its load, then try again")]
     Slow {
         /// Which.
         step: &'static str,

@@ -4,6 +4,10 @@
 //! everything is on record: no byte is delivered that the recording does not have, output that
 //! nobody takes is held back at its source, and neither a stuck operator nor a stuck VM stops
 //! anything but its own channel.
+//!
+//! One thing an operator can tell: `ssh VM yes | head` does not end by itself. The client's wish
+//! (`eow@openssh.com`) is sent to servers that say they are OpenSSH only, and russh has no hook for
+//! it; the client goes on taking what it throws away, until Ctrl-C. The recording's bounds hold.
 
 mod closing;
 pub mod downstream;
@@ -12,6 +16,7 @@ mod keystream;
 mod outbox;
 mod pump;
 pub mod recording;
+mod scp;
 mod scribe;
 pub mod sftp;
 pub(crate) mod socket;

@@ -14,11 +14,10 @@
 
 use super::{
     closing::{Closing, Ending, Evidence, Terms},
-    downstream::{Control, Downstream, Input, Kind, Piece},
+    downstream::{Control, Downstream, Input, Piece},
     outbox::{Exit, Next, Outbox, Stream},
     recording::{Moment, Recording},
     scribe::{Scribe, signal_name},
-    sftp::Observer,
 };
 use crate::egress::{Gate, Upstream};
 use bastion_core::{
@@ -41,8 +40,7 @@ pub async fn run(
     terms: Terms,
     evidence: mpsc::Sender<Evidence>,
 ) -> Closing {
-    let observer = matches!(down.setup.kind, Kind::Sftp).then(Observer::default);
-    let scribe = Scribe::new(recording, observer, evidence);
+    let scribe = Scribe::new(recording, &down.setup.kind, evidence);
     let outbox = Outbox::new(down.input.spools(), up.gate.clone());
     let mut ending = tokio::select! {
         biased;

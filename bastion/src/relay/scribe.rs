@@ -2,9 +2,10 @@
 
 use super::{
     closing::{Ending, Evidence},
+    downstream::Kind,
     outbox::{Exit, Stream},
     recording::{Moment, Recording},
-    sftp::Observer,
+    scp, sftp,
 };
 use bastion_core::lease::Cause;
 use std::{
@@ -28,15 +29,45 @@ pub(super) struct Scribe {
     pub(super) bytes_err: AtomicU64,
 }
 
+/// Who follows the protocol of a channel that moves files.
+enum Observer {
+    Sftp(Box<sftp::Observer>),
+    Scp(Box<scp::Observer>),
+}
+
+impl Observer {
+    fn of(kind: &Kind) -> Option<Self> {
+        match kind {
+            Kind::Sftp => Some(Self::Sftp(Box::default())),
+            Kind::Exec(command) => scp::Observer::of(command).map(Box::new).map(Self::Scp),
+            Kind::Shell => None,
+        }
+    }
+    fn operator_sent(&mut self, data: &[u8]) -> Vec<Evidence> {
+        match self {
+            Self::Sftp(sftp) => sftp.operator_sent(data),
+            Self::Scp(scp) => scp.operator_sent(data),
+        }
+    }
+    fn vm_sent(&mut self, data: &[u8]) -> Vec<Evidence> {
+        match self {
+            Self::Sftp(sftp) => sftp.vm_sent(data),
+            Self::Scp(scp) => scp.vm_sent(data),
+        }
+    }
+    fn finish(&mut self) -> Vec<Evidence> {
+        match self {
+            Self::Sftp(sftp) => sftp.finish(),
+            Self::Scp(scp) => scp.finish(),
+        }
+    }
+}
+
 impl Scribe {
-    pub(super) fn new(
-        recording: Recording,
-        observer: Option<Observer>,
-        evidence: mpsc::Sender<Evidence>,
-    ) -> Self {
+    pub(super) fn new(recording: Recording, kind: &Kind, evidence: mpsc::Sender<Evidence>) -> Self {
         Self {
             recording,
-            observer: observer.map(Mutex::new),
+            observer: Observer::of(kind).map(Mutex::new),
             evidence,
             started: Instant::now(),
             active_at_micros: AtomicU64::new(0),
@@ -114,7 +145,7 @@ impl Scribe {
         see: impl FnOnce(&mut Observer) -> Vec<Evidence>,
     ) -> Result<(), Ending> {
         let Some(observer) = &self.observer else { return Ok(()) };
-        // The observer is total: it panics on no input, so a poisoned lock is as good as new.
+        // An observer is total: it panics on no input, so a poisoned lock is as good as new.
         let seen = see(&mut observer.lock().unwrap_or_else(PoisonError::into_inner));
         for evidence in seen {
             let line = match &evidence {

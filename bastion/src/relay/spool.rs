@@ -139,9 +139,12 @@ impl Spool {
             return Ok(());
         }
         let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        // Only whole blocks are freed: begin at the one that the last piece ended in.
+        let from = (self.head - length) & !(BLOCK_BYTES - 1);
+        let range = (i64::try_from(from), i64::try_from(self.head - from));
+        let (Ok(from), Ok(length)) = range else { return Ok(()) };
         // A file system without holes keeps the blocks until the file is drained: only space.
-        let freed = fallocate(&self.file, hole, 0, i64::try_from(self.head).unwrap_or(i64::MAX));
-        if let Err(why) = freed {
+        if let Err(why) = fallocate(&self.file, hole, from, length) {
             tracing::trace!(%why, "spool blocks are kept until it is drained");
         }
         Ok(())
@@ -157,3 +160,5 @@ impl Drop for Spool {
 fn disk(why: impl ToString) -> Overrun {
     Overrun::Disk(why.to_string())
 }
+
+const BLOCK_BYTES: u64 = 4096;

@@ -277,6 +277,34 @@ async fn sftp_and_scp_leave_paths_and_digests() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_old_scp_protocol_leaves_digests_too() {
+    let world = world("oldscp").await;
+    let folder = world.vm.folder.display().to_string();
+    let port = world.gateway.port.to_string();
+    std::fs::create_dir_all(world.vm.folder.join("tree/sub")).unwrap();
+    std::fs::write(world.vm.folder.join("tree/sub/one"), b"one").unwrap();
+    std::fs::write(world.vm.folder.join("tree/empty"), b"").unwrap();
+    for (from, to) in [
+        (format!("{folder}/tree"), format!("x@127.0.0.1:{folder}/up/")),
+        (format!("x@127.0.0.1:{folder}/up"), format!("{folder}/back")),
+    ] {
+        let mut scp = world.tool("scp");
+        let scp = scp.args(["-q", "-O", "-r", "-P", &port, &from, &to]).output();
+        let done = timeout(Duration::from_secs(30), scp).await.expect("scp hangs").unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+    world.ended(2).await;
+    let evidence = world.gateway.shared.evidence.lock().unwrap();
+    let ones: Vec<_> = evidence
+        .iter()
+        .filter_map(|e| if let Evidence::Transferred(t) = e { Some(t) } else { None })
+        .filter(|t| t.path.ends_with("sub/one") && t.complete)
+        .collect();
+    assert_eq!(ones.len(), 2, "{evidence:?}");
+    assert!(ones.iter().all(|t| t.sha256 == audit_schema::hash::Hash::of(b"one")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_vm_that_refuses_channels_or_is_not_there_is_told_apart() {
     let vm = Vm::start("max", INSTANCE, "MaxSessions 0");
     let gateway = Gateway::start(&vm, INSTANCE).await;
@@ -307,8 +335,8 @@ async fn an_operator_who_is_killed_leaves_nothing_running() {
     let world = world("killed").await;
     let mark = world.vm.folder.join("alive").display().to_string();
     let script = format!(
-        "{} 'trap \"rm {mark}\" HUP TERM PIPE EXIT; touch {mark}; while echo x; do sleep 0.1; done' \
-         > /dev/null & sleep 2; kill -9 $!; wait",
+        "{} 'trap \"rm {mark}\" HUP TERM PIPE EXIT; touch {mark}; \
+         while echo x; do sleep 0.1; done' > /dev/null & sleep 2; kill -9 $!; wait",
         world.ssh(&[])
     );
     shell(&script, 20).await;

@@ -1,10 +1,12 @@
 //! The key of a recording, wrapped for those who may open it.
 //!
 //! ```json
-//! {"alg":"RSA-OAEP-SHA256","keys":[{"recipient":"⟨SHA-256 of the public key⟩","wrapped":"⟨base64⟩"}],"recording":"r-…"}
+//! {"alg":"RSA-OAEP-SHA256",
+//!  "keys":[{"recipient":"⟨SHA-256 of the public key⟩","wrapped":"⟨base64⟩"}],
+//!  "recording":"r-…"}
 //! ```
 //!
-//! The gateway holds public keys only: it can seal, and never open. `recipient` is the SHA-256 of
+//! In one line, without spaces. The gateway holds public keys only: it can seal, and never open. `recipient` is the SHA-256 of
 //! the key's SubjectPublicKeyInfo, so that the holder of many keys finds the right one.
 
 use super::container::ContainerKey;
@@ -95,7 +97,8 @@ pub fn unwrap(wrapped_json: &str, private_key_pem: &str) -> Result<ContainerKey,
     let private = PrivateDecryptingKey::from_pkcs8(&der).map_err(|_| KeyError::Private)?;
     let oaep = OaepPrivateDecryptingKey::new(private).map_err(|_| KeyError::Private)?;
     let wrapped: Wrapped = serde_json::from_str(wrapped_json).map_err(|_| KeyError::Form)?;
-    if wrapped.alg != ALGORITHM {
+    let spelling = serde_json::to_string(&wrapped).map_err(|_| KeyError::Form)?;
+    if wrapped.alg != ALGORITHM || spelling != wrapped_json {
         return Err(KeyError::Form);
     }
     for sealed in &wrapped.keys {
