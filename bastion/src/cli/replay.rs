@@ -103,7 +103,10 @@ impl Cast {
         let text = String::from_utf8_lossy(plain);
         let mut lines = text.lines().filter(|line| !line.starts_with('#'));
         let header: Value = lines.next().and_then(json).ok_or(io::ErrorKind::InvalidData)?;
-        let size = |what: &str, normal: u64| header["term"][what].as_u64().unwrap_or(normal);
+        // A client without a terminal of its own asks for one of 0 by 0.
+        let size = |what: &str, normal: u64| {
+            header["term"][what].as_u64().filter(|size| *size > 0).unwrap_or(normal)
+        };
         let event = |line: &str| {
             let value = json(line)?;
             let (after, code, text) = (value[0].as_f64()?, value[1].as_str()?, value[2].as_str()?);
@@ -141,8 +144,12 @@ impl Cast {
             }
         }
         if still {
-            for line in terminal.primary_screen().all_lines() {
-                writeln!(out, "{}", safe(line.text().trim_end()))?;
+            let rows = terminal.primary_screen().all_lines();
+            let rows: Vec<String> = rows.map(|line| safe(line.text().trim_end())).collect();
+            // The screen below the last row that was written to.
+            let end = rows.iter().rposition(|row| !row.is_empty()).map_or(0, |last| last + 1);
+            for row in &rows[..end] {
+                writeln!(out, "{row}")?;
             }
             return Ok(());
         }
