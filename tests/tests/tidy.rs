@@ -1,5 +1,8 @@
 //! The style guide as a test: what a reader may rely on in every file, and no compiler checks.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 use std::{
     collections::BTreeSet,
     fs,

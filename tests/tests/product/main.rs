@@ -3,6 +3,9 @@
 //! The promises are numbered as in the design; each has a file named after it. A test takes a
 //! `Store`; `on_both_stores!` makes one test of it for SQLite and one for PostgreSQL.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 /// Makes of each function a test on SQLite and one on PostgreSQL.
 macro_rules! on_both_stores {
     ($($name:ident),* $(,)?) => {
