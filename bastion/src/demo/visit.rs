@@ -58,8 +58,7 @@ fn ssh_config(place: &Place, person: Person, port: u16) -> String {
              StrictHostKeyChecking yes\n    \
              UpdateHostKeys no\n    \
              PreferredAuthentications publickey\n    \
-             BatchMode yes\n    \
-             LogLevel ERROR\n"
+             BatchMode yes\n"
     );
     text
 }

@@ -9,11 +9,10 @@ fn malformed_inputs_change_nothing() {
 }
 
 /// Texts that break parsers, terminals and shells.
-const HOSTILE: [&str; 18] = [
+const HOSTILE: [&str; 16] = [
     "",
     " ",
     "-",
-    "--",
     "--help=",
     "../../etc/passwd",
     "a'b\"c",
@@ -24,7 +23,6 @@ const HOSTILE: [&str; 18] = [
     "\u{202e}gnirts",
     "ä€😀",
     "a\tb",
-    "0",
     "-1",
     "99999999999999999999999999",
     "pg-1.acme\u{0}x",

@@ -4,6 +4,9 @@
 //! These tests run the product's gate, certificates and commands in this process, thousands of
 //! times; what a channel does afterwards is tried with real clients elsewhere.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 mod world;
 
 use bastion_core::{id::LeaseId, lease::Cause};

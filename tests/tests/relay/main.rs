@@ -2,6 +2,9 @@
 //!
 //! `RELAY_LONG=1` runs the long cases (2 GiB behind a sleeping reader) as well.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 mod gateway;
 mod vm;
 
