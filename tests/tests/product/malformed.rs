@@ -24,7 +24,7 @@ const HOSTILE: [&str; 16] = [
     "ä€😀",
     "a\tb",
     "-1",
-    "99999999999999999999999999",
+    "99999999999999999999999999!",
     "pg-1.acme\u{0}x",
 ];
 
@@ -53,12 +53,15 @@ const COMMANDS: [(&str, Person); 16] = [
 
 fn malformed(world: &World) {
     let before = world.log();
-    let tried = commands(world) + logins(world) + signatures(world) + files(world);
+    let tried =
+        commands(world) + logins(world) + signatures(world) + files(world) + policies(world);
     println!("{tried} malformed inputs");
     assert!(tried >= 1000, "only {tried}");
     let after = world.log();
     let changes = ["operator.added", "vm.added", "service.sources_changed", "training.recorded"];
-    for kind in changes.into_iter().chain(["consent.granted", "operator.disabled"]) {
+    for kind in
+        changes.into_iter().chain(["consent.granted", "operator.disabled", "policy.changed"])
+    {
         assert_eq!(before.events(kind).len(), after.events(kind).len(), "{kind}");
     }
     world.bastion(&["audit", "verify"]).exits(0);
@@ -155,7 +158,7 @@ fn files(world: &World) -> usize {
         tried += 1;
     }
     let bytes = checkpoint.into_bytes();
-    for at in (0..bytes.len()).step_by(2) {
+    for at in 0..bytes.len() {
         let mut bad = bytes.clone();
         bad[at] ^= 1;
         fs::write(world.dir().join("bad.note"), bad).unwrap();
@@ -164,5 +167,27 @@ fn files(world: &World) -> usize {
         assert!([2, 4].contains(&answer.exit), "{at}: {answer:?}");
         tried += 1;
     }
+    tried
+}
+
+/// Policies with an error in them: found by `policy check`, and never in force.
+fn policies(world: &World) -> usize {
+    let file = world.dir().join("policies/access.cedar");
+    let good = fs::read_to_string(&file).unwrap();
+    let connection = world.connection(Odile);
+    let mut tried = 0;
+    for at in (0..good.len()).filter(|at| good.is_char_boundary(*at)).step_by(good.len() / 25) {
+        for junk in ["\n)(;\n", "\npermit (principal, action == Action::\"fly\", resource);\n"] {
+            fs::write(&file, format!("{}{junk}{}", &good[..at], &good[at..])).unwrap();
+            for command in ["policy check", "policy reload"] {
+                let answer = connection.command(command, &[]);
+                assert_ne!(answer.exit, 0, "{command} with {junk:?} at {at}");
+                assert!(!format!("{}{}", answer.text(), answer.err).trim().is_empty());
+                tried += 1;
+            }
+        }
+    }
+    fs::write(&file, good).unwrap();
+    connection.command("policy check", &[]).exits(0);
     tried
 }
