@@ -1,8 +1,9 @@
 //! What a running bastion is made of. The only place where the adapters are built and joined.
 //!
-//! Three ways in: [`App::create`] makes the log of a new deployment, [`App::open`] opens one
-//! without listening (local commands while no gateway runs), [`serve`] runs the gateway. All
-//! three read the same keys and load the same policy; none goes on with one that is not in order.
+//! Two ways in: [`App::create`] makes the log of a new deployment, [`App::open`] opens one, for a
+//! gateway ([`crate::serve`]) or for local commands while none runs. Both read the same keys and
+//! load the same policy; neither goes on with one that is not in order. What runs knows the `App`;
+//! the `App` knows nothing of what runs.
 
 use crate::{
     authn::Authn,
@@ -10,7 +11,6 @@ use crate::{
     config::{Config, Store},
     egress::Egress,
     gate::{Gate, Ground, Live, PolicyCell},
-    ingress::Sessions,
     keyfile::{self, KeyFileError},
     ledger::{
         Ledger, LedgerError, OpenError, Opening, RecordingFound,
@@ -29,11 +29,11 @@ use audit_schema::{
 use bastion_core::policy::{Policy, PolicyErrors};
 use std::{fs, io, path::PathBuf, sync::Arc};
 
-mod policy;
-mod run;
+pub(crate) mod policy;
+mod sessions;
 
 pub use policy::load as load_policy;
-pub use run::{Serving, offline_reads_file, serve};
+pub use sessions::{End, Sessions};
 
 /// A deployment that is open.
 pub struct App {
@@ -112,9 +112,6 @@ pub enum StartError {
         /// In entry 0.
         log: String,
     },
-    /// The listener cannot start.
-    #[error("{0}")]
-    Listen(#[from] crate::ingress::ListenError),
 }
 
 impl App {

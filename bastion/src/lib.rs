@@ -18,4 +18,5 @@ pub mod metrics;
 pub mod notices;
 pub mod relay;
 pub mod render;
+pub mod serve;
 pub mod store;

@@ -50,7 +50,7 @@ const LAYERS: [&[&str]; 4] = [
     &["config", "keyfile", "metrics"],
     &["authn", "store", "ledger", "ca", "egress", "relay"],
     &["gate", "ingress", "notices", "api"],
-    &["app", "cli", "demo"],
+    &["app", "cli", "demo", "serve"],
 ];
 
 fn root() -> PathBuf {

@@ -32,14 +32,14 @@ pub(super) async fn first(ledger: &Ledger, policy: &Policy) -> Result<(), Ledger
 }
 
 /// Whether this is the policy in force; otherwise what is.
-pub(super) async fn in_force(ledger: &Ledger) -> Result<Option<String>, LedgerError> {
+pub(crate) async fn in_force(ledger: &Ledger) -> Result<Option<String>, LedgerError> {
     let sql = "SELECT value FROM settings WHERE key = 'policy_digest'";
     let row = ledger.db().row_opt(sql, &[]).await?;
     Ok(row.map(|row| row.text(0)).transpose()?)
 }
 
 /// Puts a policy in force, with its entry for each customer, in one commit.
-pub(super) async fn put_in_force(ledger: &Ledger, policy: &Policy) -> Result<(), LedgerError> {
+pub(crate) async fn put_in_force(ledger: &Ledger, policy: &Policy) -> Result<(), LedgerError> {
     let digest = policy.digest().to_string();
     let recorded = ledger
         .record("policy", move |batch| {

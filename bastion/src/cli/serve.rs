@@ -2,8 +2,8 @@
 
 use super::Fault;
 use crate::{
-    app::{self, Serving},
     config::Config,
+    serve::{self, Serving},
 };
 use std::{io, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,7 +30,7 @@ pub fn run(config: Config, args: &Args) -> Result<ExitCode, Fault> {
     let runtime = super::runtime()?;
     runtime.block_on(async {
         let stop = asked_to_stop().map_err(Fault::failed)?;
-        app::serve(config, serving, stop).await.map_err(Fault::failed)?;
+        serve::run(config, serving, stop).await.map_err(Fault::failed)?;
         Ok(ExitCode::SUCCESS)
     })
 }

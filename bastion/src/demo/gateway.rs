@@ -5,7 +5,7 @@ use super::{
     people::ODILE,
     place::{Place, SETUP},
 };
-use crate::{app, cli::init, config::Config};
+use crate::{cli::init, config::Config, serve};
 use bastion_core::id::Handle;
 use std::{fs, io, net::Ipv4Addr, net::SocketAddr, time::Duration};
 use tokio::{
@@ -78,7 +78,7 @@ impl Gateway {
                 // A dropped sender says stop as well.
                 stopped.await.unwrap_or_default();
             };
-            app::serve(config, app::Serving::default(), stopped)
+            serve::run(config, serve::Serving::default(), stopped)
                 .await
                 .map_err(|error| error.to_string())
         });

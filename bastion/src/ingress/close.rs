@@ -1,8 +1,8 @@
 //! The end of a channel: its evidence while it runs, its last entry, its last words.
 
-use super::{EXIT_DENIED, end::End, fault::Fault, session::Session, voice::Voice};
+use super::{EXIT_DENIED, fault::Fault, session::Session, voice::Voice};
 use crate::{
-    app::App,
+    app::{App, End},
     ca::Lease,
     gate::close::{Ended, FileEvent},
     ledger::LedgerError,

@@ -6,16 +6,21 @@
 use super::{
     Shared,
     admission::Place,
-    end::End,
     handler::{Handler, HandlerError},
     login::Login,
     session::Session,
     severable::{Blade, Severable},
 };
-use crate::{app::App, metrics::METRICS, relay::downstream::Flow, store::StoreError};
+use crate::{
+    app::{App, End},
+    metrics::METRICS,
+    relay::downstream::Flow,
+    store::StoreError,
+};
 use bastion_core::{id::VmName, limits::CHANNELS_END_MILLIS};
 use russh::server::{self, Auth, RunningSession};
 use std::{
+    io::ErrorKind,
     net::IpAddr,
     sync::{
         Arc,
@@ -129,7 +134,7 @@ async fn attend(
     METRICS.login(session.identity.method.as_str(), true);
     let mut asked = session.ending();
     let (end, over) = tokio::select! {
-        ended = &mut running => (session.asked_for().unwrap_or_else(|| End::of(&ended)), true),
+        ended = &mut running => (session.asked_for().unwrap_or_else(|| end_of(&ended)), true),
         end = asked.wait_for(Option::is_some) => (end.ok().and_then(|end| *end).unwrap_or(End::Left), false),
         () = idle(open.subscribe(), session.app.config.ingress.idle) => (End::Idle, false),
     };
@@ -142,6 +147,27 @@ async fn attend(
     quiet(open.subscribe()).await;
     session.close(end).await;
     tracing::info!(session = %session.id, reason = end.as_str(), "session closed");
+}
+
+/// What a peer that just goes away looks like; `ssh -J` always does.
+const GONE: [ErrorKind; 3] =
+    [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+
+/// What russh's end of a connection means.
+fn end_of(ended: &Result<(), HandlerError>) -> End {
+    use russh::Error as E;
+    match ended {
+        Ok(()) => End::Left,
+        Err(HandlerError::Log(_)) => End::Log,
+        Err(HandlerError::Protocol(error)) => match error {
+            E::Disconnect | E::HUP => End::Left,
+            E::IO(io) if GONE.contains(&io.kind()) => End::Left,
+            E::IO(_) | E::KeepaliveTimeout | E::InactivityTimeout | E::ConnectionTimeout => {
+                End::Lost
+            }
+            _ => End::Protocol,
+        },
+    }
 }
 
 /// Returns when no channel has been open for this long.

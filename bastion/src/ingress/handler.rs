@@ -8,13 +8,13 @@
 
 use super::{
     connection::{Held, Line},
-    end::End,
     jump,
     refusal::{self, Refusal},
     session::{Opening, Session},
     start::{self, Asked, Start},
 };
 use crate::{
+    app::End,
     authn::Identity,
     clock,
     ledger::LedgerError,
@@ -196,6 +196,7 @@ impl server::Handler for Handler {
                 login: self.login.clone(),
                 handle: session.handle(),
                 blade: self.line.blade(),
+                patience: self.line.shared().patience.clone(),
             };
             match Session::open(self.line.app(), opening).await {
                 Ok(opened) => self.session = Some(opened),

@@ -51,7 +51,7 @@ async fn answer(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, tunn
             Ok(()) => refusal.sentence,
             Err(error) => {
                 tracing::error!(%error, "a refused forward could not be entered");
-                super::end::End::Log.sentence()
+                crate::app::End::Log.sentence()
             }
         };
         return tunnel.reply.reject(refusal::failure(said)).await;

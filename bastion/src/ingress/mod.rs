@@ -17,24 +17,26 @@ mod channel;
 mod close;
 mod command;
 mod connection;
-pub mod end;
 mod fault;
 mod handler;
 mod host_key;
 mod jump;
 pub mod login;
-pub mod patience;
+mod patience;
 mod refusal;
 pub mod session;
 pub mod severable;
 mod start;
 mod voice;
 
-pub use end::End;
 pub use host_key::HostKeyError;
-pub use session::{Session, Sessions};
+pub use session::Session;
 
-use crate::{app::App, authn::Failures, relay::downstream::Flow};
+use crate::{
+    app::{App, End},
+    authn::Failures,
+    relay::downstream::Flow,
+};
 use admission::{Admission, Place, Places};
 use bastion_core::{
     lease::Cause,
@@ -42,6 +44,7 @@ use bastion_core::{
 };
 use connection::{Form, Wire};
 use host_key::HostKeys;
+use patience::Patience;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -74,6 +77,7 @@ pub enum ListenError {
 struct Shared {
     app: Arc<App>,
     failures: Failures,
+    patience: Arc<Patience>,
     host_keys: HostKeys,
 }
 
@@ -98,7 +102,12 @@ impl Listener {
             unauthenticated: limits.before_login_max,
             unauthenticated_per_prefix: limits.before_login_per_source_max,
         });
-        let shared = Shared { app, failures: Failures::default(), host_keys: HostKeys::default() };
+        let shared = Shared {
+            app,
+            failures: Failures::default(),
+            patience: Arc::default(),
+            host_keys: HostKeys::default(),
+        };
         shared.host_keys.own(&shared.app)?;
         Ok(Self { shared: Arc::new(shared), door, sockets })
     }

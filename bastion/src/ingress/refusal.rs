@@ -3,7 +3,8 @@
 //! An attempt to reach something is entered before it is answered. What merely cannot be had (an
 //! agent, X11, an unknown subsystem) is answered and not entered.
 
-use super::{end::End, session::Session};
+use super::session::Session;
+use crate::app::End;
 use crate::ledger::{LedgerError, NewEntry};
 use audit_schema::event::{ChannelKind, Event};
 use russh::ChannelOpenFailure;

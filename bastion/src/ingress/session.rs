@@ -4,9 +4,9 @@
 //! It begins with an entry, before the peer is told that its key was right, and ends with one. In
 //! between the session is in the registry, so that an officer can end it.
 
-use super::{end::End, patience::Patience, severable::Blade};
+use super::{patience::Patience, severable::Blade};
 use crate::{
-    app::App,
+    app::{App, End},
     args,
     authn::{self, Identity},
     entropy,
@@ -16,10 +16,9 @@ use audit_schema::event::Event;
 use bastion_core::{id::SessionId, limits::REFUSALS_PER_CONNECTION_MAX};
 use russh::{Disconnect, server};
 use std::{
-    collections::HashMap,
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -37,6 +36,7 @@ pub struct Session {
     pub app: Arc<App>,
     handle: server::Handle,
     blade: Blade,
+    patience: Arc<Patience>,
     channels: AtomicU64,
     refusals: AtomicUsize,
     ending: watch::Sender<Option<End>>,
@@ -52,6 +52,7 @@ pub(super) struct Opening {
     pub login: String,
     pub handle: server::Handle,
     pub blade: Blade,
+    pub patience: Arc<Patience>,
 }
 
 impl Session {
@@ -68,11 +69,12 @@ impl Session {
             app: app.clone(),
             handle: opening.handle,
             blade: opening.blade,
+            patience: opening.patience,
             channels: AtomicU64::new(0),
             refusals: AtomicUsize::new(0),
             ending: watch::Sender::new(None),
         });
-        app.sessions.add(&session);
+        app.sessions.add(&session.id, session.ending.clone());
         Ok(session)
     }
 
@@ -83,22 +85,18 @@ impl Session {
 
     /// Waits if this party has collected many refusals.
     pub(super) async fn patience(&self) {
-        self.app.sessions.patience.wait(&self.identity.actor().id).await;
+        self.patience.wait(&self.identity.actor().id).await;
     }
 
     /// Counts a refusal; false when the session has had enough of them.
     pub(super) fn may_be_refused_again(&self) -> bool {
-        self.app.sessions.patience.refused(&self.identity.actor().id);
+        self.patience.refused(&self.identity.actor().id);
         self.refusals.fetch_add(1, Ordering::Relaxed) < REFUSALS_PER_CONNECTION_MAX
     }
 
     /// Asks for the end of the session; the first reason counts.
     pub fn end(&self, reason: End) {
-        self.ending.send_if_modified(|told| {
-            let first = told.is_none();
-            told.get_or_insert(reason);
-            first
-        });
+        self.app.sessions.end(&self.id, reason);
     }
 
     /// Turns to the reason when somebody asks for the end.
@@ -196,45 +194,4 @@ async fn record_opened(app: &App, id: &SessionId, opening: &Opening) -> Result<(
         })
     });
     change.await.map(|_| ())
-}
-
-/// The sessions of this gateway, and its patience with those whose they are.
-#[derive(Default)]
-pub struct Sessions {
-    open: Mutex<HashMap<SessionId, Arc<Session>>>,
-    pub(super) patience: Patience,
-}
-
-impl Sessions {
-    /// Ends a session; false if it is not one of this gateway's.
-    pub fn end(&self, id: &SessionId, reason: End) -> bool {
-        let session = self.lock().get(id).cloned();
-        session.is_some_and(|session| {
-            session.end(reason);
-            true
-        })
-    }
-
-    /// Ends every session, when the gateway stops.
-    pub fn end_all(&self, reason: End) {
-        self.lock().values().for_each(|session| session.end(reason));
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn add(&self, session: &Arc<Session>) {
-        self.lock().insert(session.id.clone(), session.clone());
-    }
-
-    fn remove(&self, id: &SessionId) {
-        self.lock().remove(id);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
-        // No code panics while it holds the lock; if one did, the map is still whole.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

@@ -3,12 +3,12 @@
 use super::{
     channel, command,
     connection::Held,
-    end::End,
     login::Login,
     refusal::{self, Refusal},
     session::Session,
     voice::Voice,
 };
+use crate::app::End;
 use crate::relay::downstream::{Input, Pty};
 use audit_schema::event::ChannelKind;
 use russh::{

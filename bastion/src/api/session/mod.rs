@@ -5,8 +5,8 @@ mod list;
 
 use super::{Call, Fault, Reply, change, values};
 use crate::{
+    app::End,
     args,
-    ingress::End,
     ledger::NewEntry,
     store::{Row, StoreError},
 };

@@ -1,11 +1,11 @@
-//! Why a connection ends: a word for its entry, and a sentence for its peer.
+//! The sessions of this gateway, and why one ends: a word for its entry, a sentence for its peer.
 
-use super::handler::HandlerError;
-use std::io::ErrorKind;
-
-/// What a peer that just goes away looks like; `ssh -J` always does.
-const GONE: [ErrorKind; 3] =
-    [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+use bastion_core::id::SessionId;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::watch;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,21 +62,48 @@ impl End {
             Self::Broken => "the gateway failed: connect again, and tell a security officer",
         }
     }
+}
 
-    /// What russh's end of a connection means.
-    pub(super) fn of(ended: &Result<(), HandlerError>) -> Self {
-        use russh::Error as E;
-        match ended {
-            Ok(()) => Self::Left,
-            Err(HandlerError::Log(_)) => Self::Log,
-            Err(HandlerError::Protocol(error)) => match error {
-                E::Disconnect | E::HUP => Self::Left,
-                E::IO(io) if GONE.contains(&io.kind()) => Self::Left,
-                E::IO(_) | E::KeepaliveTimeout | E::InactivityTimeout | E::ConnectionTimeout => {
-                    Self::Lost
-                }
-                _ => Self::Protocol,
-            },
-        }
+/// The sessions of this gateway: whoever may end one finds it here.
+#[derive(Default)]
+pub struct Sessions(Mutex<HashMap<SessionId, watch::Sender<Option<End>>>>);
+
+impl Sessions {
+    /// Ends a session, the first reason counts; false if it is not one of this gateway's.
+    pub fn end(&self, id: &SessionId, reason: End) -> bool {
+        self.lock().get(id).map(|session| ask(session, reason)).is_some()
     }
+
+    /// Ends every session, when the gateway stops.
+    pub fn end_all(&self, reason: End) {
+        self.lock().values().for_each(|session| ask(session, reason));
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Takes a session in, with the wire on which it is asked to end.
+    pub fn add(&self, id: &SessionId, ending: watch::Sender<Option<End>>) {
+        self.lock().insert(id.clone(), ending);
+    }
+
+    /// Forgets a session that is over.
+    pub fn remove(&self, id: &SessionId) {
+        self.lock().remove(id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, watch::Sender<Option<End>>>> {
+        // No code panics while it holds the lock; if one did, the map is still whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn ask(session: &watch::Sender<Option<End>>, reason: End) {
+    session.send_if_modified(|told| {
+        let first = told.is_none();
+        told.get_or_insert(reason);
+        first
+    });
 }

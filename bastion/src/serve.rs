@@ -4,11 +4,11 @@
 //! start, and only then listen. At the end: no new connections, every channel ended and entered,
 //! and the stop is the last entry. A crash anywhere before that is what the next start recovers.
 
-use super::{App, StartError, policy};
 use crate::{
     api::{self, socket::Socket},
+    app::{App, StartError, policy},
     config::Config,
-    ingress::Listener,
+    ingress::{ListenError, Listener},
     keyfile, metrics,
     notices::{self, Courier},
 };
@@ -22,12 +22,23 @@ pub struct Serving {
     pub accept_policy: bool,
 }
 
+/// Why a gateway does not run, or did not end in order.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The deployment.
+    #[error(transparent)]
+    Open(#[from] StartError),
+    /// The ports.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
 /// Runs the gateway of a deployment until `stop` resolves.
-pub async fn serve(
+pub async fn run(
     config: Config,
     serving: Serving,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), StartError> {
+) -> Result<(), ServeError> {
     let app = Arc::new(App::open(config).await?);
     check_policy(&app, serving).await?;
     let socket = Socket::bind(&app.config.socket)
@@ -49,7 +60,7 @@ pub async fn serve(
     }
     tasks.shutdown().await;
     // The last entry: whoever reads the log sees an orderly end.
-    app.ledger.stopped("asked to stop").await?.into_inner();
+    app.ledger.stopped("asked to stop").await.map_err(StartError::from)?.into_inner();
     Ok(())
 }
 
