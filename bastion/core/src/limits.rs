@@ -376,6 +376,9 @@ pub const OUTBOX_RUNS_MAX: usize = 16 << 10;
 /// Seconds in which the VM may take what an operator sent before leaving.
 pub const LEFT_GRACE_SECONDS: u64 = 5;
 
+/// Seconds in which the log may take what is known of files when a channel ends.
+pub const FINISH_SECONDS: u64 = 10;
+
 /// Seconds in which a VM may take our good-bye.
 pub const PARTING_SECONDS: u64 = 5;
 

@@ -97,19 +97,11 @@ impl Route {
 impl Egress {
     /// Dials the VM of a lease and logs in with it, unless the lease ends first.
     pub async fn connect(&self, lease: &Lease) -> Result<Upstream, EgressError> {
-        let mut end = lease.end();
         let connect = async {
             let dialled = self.dial(&Route::of(lease.grant())).await?;
             dialled.log_in_with(lease).await
         };
-        tokio::select! {
-            biased;
-            cause = end.wait_for(Option::is_some) => {
-                let cause = cause.ok().and_then(|cause| *cause);
-                Err(EgressError::Ended(cause.unwrap_or(Cause::Unconfirmed)))
-            }
-            connected = connect => connected,
-        }
+        unless_ended(lease, connect).await
     }
 
     /// Dials VMs whose host certificates one of these CAs signed; `connect` bounds dialling and key
@@ -154,12 +146,12 @@ impl Dialled {
     /// Logs in with a lease, if it still stands.
     pub async fn log_in_with(self, lease: &Lease) -> Result<Upstream, EgressError> {
         lease.ensure_live(crate::clock::now()).map_err(EgressError::Ended)?;
-        self.log_in(Credentials {
+        let who = Credentials {
             unix_user: lease.grant().unix_user().to_owned(),
             certificate: lease.certificate().clone(),
             key: Arc::new(lease.key().clone()),
-        })
-        .await
+        };
+        unless_ended(lease, self.log_in(who)).await
     }
 
     /// Logs in and opens the channel.
@@ -239,6 +231,21 @@ pub async fn source_of(address: &str) -> io::Result<IpAddr> {
     let socket = tokio::net::UdpSocket::bind(any).await?;
     socket.connect(to).await?;
     Ok(socket.local_addr()?.ip())
+}
+
+async fn unless_ended<T>(
+    lease: &Lease,
+    work: impl Future<Output = Result<T, EgressError>>,
+) -> Result<T, EgressError> {
+    let mut end = lease.end();
+    tokio::select! {
+        biased;
+        cause = end.wait_for(Option::is_some) => {
+            let cause = cause.ok().and_then(|cause| *cause);
+            Err(EgressError::Ended(cause.unwrap_or(Cause::Unconfirmed)))
+        }
+        done = work => done,
+    }
 }
 
 async fn within<T>(

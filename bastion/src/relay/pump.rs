@@ -22,14 +22,17 @@ use super::{
 use crate::egress::{Gate, Upstream};
 use bastion_core::{
     lease::Cause,
-    limits::{LEFT_GRACE_SECONDS, PARTING_SECONDS},
+    limits::{FINISH_SECONDS, LEFT_GRACE_SECONDS, PARTING_SECONDS},
 };
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client, server};
 use std::{
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 
 /// Joins the two sides until the channel is over. Every byte is in the recording's hands before it
 /// is passed on; everything worth an entry goes to `evidence`, whose reader may make us wait.
@@ -48,11 +51,14 @@ pub async fn run(
         ending = scribe.seals() => ending,
         ending = relay(&down, &mut up, &scribe, &outbox) => ending,
     };
-    if let Err(worse) = scribe.finish().await {
-        ending = worse;
-    }
-    // The VM's session ends now, whatever the operator does; nobody waits for it.
+    // The VM's session ends now, whatever the operator or the log does; nobody waits for it.
     tokio::spawn(part(up));
+    let finish = timeout(Duration::from_secs(FINISH_SECONDS), scribe.finish());
+    match finish.await {
+        Ok(Ok(())) => {}
+        Ok(Err(worse)) => ending = worse,
+        Err(_) => ending = Ending::Cut(Cause::LogUnavailable),
+    }
     tracing::debug!(?ending, "a channel is over");
     Closing {
         outcome: ending.outcome(),
@@ -264,7 +270,7 @@ async fn part(up: Upstream) {
         closed.and(left)
     };
     let limit = Duration::from_secs(PARTING_SECONDS);
-    if !matches!(tokio::time::timeout(limit, farewell).await, Ok(Ok(()))) {
+    if !matches!(timeout(limit, farewell).await, Ok(Ok(()))) {
         tracing::debug!("a VM's connection was already gone");
     }
 }

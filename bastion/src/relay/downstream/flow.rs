@@ -150,3 +150,92 @@ impl Hold {
         until
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bastion_core::limits::{STALL_BYTES, WINDOW_FAR_BYTES};
+
+    const FULL: u32 = WINDOW_NEAR_BYTES;
+    const PROBE: u32 = WINDOW_PROBE_BYTES;
+
+    struct Pair {
+        flow: Flow,
+        stuck: (ChannelId, Inbox, Input),
+        busy: (ChannelId, Inbox, Input),
+    }
+
+    /// russh keeps a channel's number to itself; its own tests make them from the wire, as we do.
+    fn channel(flow: &Flow, number: u32) -> (ChannelId, Inbox, Input) {
+        use russh::keys::ssh_encoding::Decode as _;
+        let id = ChannelId::decode(&mut &number.to_be_bytes()[..]).unwrap();
+        let (inbox, input) = flow.channel(id);
+        (id, inbox, input)
+    }
+
+    fn pair() -> Pair {
+        let flow = Flow::new(&Spools::new(&std::env::temp_dir()));
+        let (stuck, busy) = (channel(&flow, 1), channel(&flow, 2));
+        Pair { flow, stuck, busy }
+    }
+
+    fn stall(inbox: &Inbox) {
+        inbox.data(&vec![0; STALL_BYTES as usize + 1]);
+    }
+
+    fn held(flow: &Flow) -> bool {
+        flow.0.hold.until(Instant::now(), Waker::noop()).is_some()
+    }
+
+    #[test]
+    fn nothing_stalled_means_full_windows_and_no_holds() {
+        let Pair { flow, busy: (busy, ..), .. } = pair();
+        assert_eq!(flow.adjust_window(busy, FULL), FULL);
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(flow.adjust_window(busy, FULL), WINDOW_FAR_BYTES, "a grant lasted long");
+        assert!(!held(&flow));
+    }
+
+    #[tokio::test]
+    async fn a_stalled_channel_gets_probes_and_holds_until_the_vm_has_caught_up() {
+        let Pair { flow, stuck: (stuck, inbox, mut input), .. } = pair();
+        stall(&inbox);
+        assert_eq!(flow.adjust_window(stuck, FULL), PROBE);
+        assert!(!held(&flow), "the full grant is still coming in");
+        assert_eq!(flow.adjust_window(stuck, PROBE), PROBE);
+        assert!(held(&flow));
+        while let crate::relay::downstream::Piece::Data(data) = input.next().await.unwrap() {
+            if data.len() as u64 > STALL_BYTES {
+                break;
+            }
+        }
+        assert!(!held(&flow), "released at once");
+        assert_ne!(flow.adjust_window(stuck, PROBE), PROBE);
+    }
+
+    #[test]
+    fn a_busy_channel_is_served_right_after_a_probe_of_the_stalled_one() {
+        let Pair { flow, stuck: (stuck, inbox, _input), busy: (busy, busy_inbox, _busy) } = pair();
+        stall(&inbox);
+        busy_inbox.data(b"x");
+        assert_eq!(flow.adjust_window(busy, PROBE), PROBE, "the other's probe is due first");
+        assert!(flow.adjust_window(stuck, PROBE) >= FULL, "now the busy one is nearer");
+        assert_eq!(flow.adjust_window(busy, FULL), PROBE, "and it alone");
+    }
+
+    #[test]
+    fn a_busy_channel_does_not_wait_for_a_stalled_one_that_has_paused() {
+        let Pair { flow, stuck: (_, inbox, _input), busy: (busy, ..) } = pair();
+        stall(&inbox);
+        std::thread::sleep(Duration::from_millis(bastion_core::limits::PROBE_DUE_MILLIS + 20));
+        assert!(flow.adjust_window(busy, PROBE) >= FULL);
+    }
+
+    #[test]
+    fn a_channel_that_is_gone_stalls_nobody() {
+        let Pair { flow, stuck: (_, inbox, input), busy: (busy, ..) } = pair();
+        stall(&inbox);
+        drop(input);
+        assert!(flow.adjust_window(busy, PROBE) >= FULL);
+    }
+}
