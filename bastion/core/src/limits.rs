@@ -473,3 +473,6 @@ pub const PATIENCE_PARTIES_MAX: usize = 10_000;
 
 /// Rows of a replayed terminal that are kept for `--plain`: a long day of output.
 pub const REPLAY_ROWS_MAX: usize = 100_000;
+
+/// VMs that `bastion doctor` tries to reach: it is a look, not a monitor.
+pub const DOCTOR_VMS_MAX: usize = 100;

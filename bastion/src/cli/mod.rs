@@ -5,6 +5,7 @@
 //! reading commands, which a running gateway answers over its Unix socket and whose entry in the
 //! log names the Unix user.
 
+mod doctor;
 pub mod init;
 mod local;
 mod replay;
@@ -61,6 +62,8 @@ enum Command {
     Serve(serve::Args),
     /// Run a whole bastion on loopback, with VMs, people and a story to walk through
     Demo(crate::demo::Args),
+    /// Say what is in order, what is not, and what to do about it
+    Doctor(doctor::Args),
     /// Ask the log, verify it, hand it out
     #[command(subcommand)]
     Audit(api::audit::Verb),
@@ -128,6 +131,9 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
         Command::Init(args) => init::run(&args),
         Command::Serve(args) => serve::run(configuration(cli.config.as_deref())?, &args),
         Command::Demo(args) => crate::demo::run(&args),
+        Command::Doctor(args) => {
+            doctor::run(&configuration(cli.config.as_deref())?, &args, cli.json)
+        }
         Command::Audit(api::audit::Verb::Verify(ask)) if ask.file.is_some() => {
             // The guard has seen it; an empty path cannot be opened.
             let file = ask.file.clone().unwrap_or_default();

@@ -89,6 +89,9 @@ fn inventory(event: &Event) -> Option<String> {
             tickets.len(),
             ended(leases)
         ),
+        Event::PolicyChanged { before, digest } if before.is_empty() => {
+            format!("policy {} put in force", short(digest))
+        }
         Event::PolicyChanged { before, digest } => {
             format!("policy changed from {} to {}", short(before), short(digest))
         }

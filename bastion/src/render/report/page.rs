@@ -84,7 +84,8 @@ p { margin: .4rem 0 .8rem; max-width: 60rem; }
 table { border-collapse: collapse; width: 100%; font-size: .82rem; margin: .5rem 0 1rem; }
 th, td { border: 1px solid #999; padding: .3rem .45rem; text-align: left; vertical-align: top;
   overflow-wrap: anywhere; }
-thead th { background: #eee; }
+thead th { background: #eee; overflow-wrap: normal; }
+td:last-child { min-width: 5.5em; }
 .pairs { width: auto; } .pairs th { font-weight: 600; background: #f6f6f6; white-space: nowrap; }
 footer { margin-top: 3rem; font-size: .8rem; border-top: 1px solid #999; }
 @page { size: A4 landscape; margin: 12mm; }
