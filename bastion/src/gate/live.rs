@@ -22,7 +22,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{args, ledger::Ledger, store::StoreError};
+use crate::{args, ledger::Ledger, metrics::METRICS, store::StoreError};
 
 /// The registry of live leases of this process.
 #[derive(Default)]
@@ -40,13 +40,17 @@ impl Live {
     /// Takes a lease into the registry; the receiver turns to `Some` when its ground is gone.
     pub fn register(&self, lease: &LeaseId, level: Level) -> watch::Receiver<Option<Cause>> {
         let (end, seen) = watch::channel(None);
-        self.lock().insert(lease.clone(), Watched { level, end });
+        let mut leases = self.lock();
+        leases.insert(lease.clone(), Watched { level, end });
+        METRICS.live_leases(leases.len());
         seen
     }
 
     /// Forgets a lease whose channel is closed.
     pub fn forget(&self, lease: &LeaseId) {
-        self.lock().remove(lease);
+        let mut leases = self.lock();
+        leases.remove(lease);
+        METRICS.live_leases(leases.len());
     }
 
     /// How many leases live here.

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     ca::EgressKey,
     clock, entropy,
+    metrics::METRICS,
     relay::{
         self, Terms,
         downstream::{Downstream, Kind, Setup},
@@ -28,6 +29,7 @@ use bastion_core::{
     limits::EVIDENCE_WAITING_MAX,
     request::AccessRequest,
 };
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// Where a channel goes.
@@ -54,7 +56,7 @@ pub(super) async fn run(session: &Session, to: To, asked: Asked) {
 async fn pass(session: &Session, request: AccessRequest, mut operator: Downstream) -> Over {
     let app = &session.app;
     session.patience().await;
-    let grant = match app.gate.decide(request).await {
+    let grant = match step("decide", app.gate.decide(request)).await {
         Ok(Ok(grant)) => grant,
         Ok(Err(denial)) => return Over::denied(session, operator.write, denial.get()),
         Err(error) => return Over::spoken(operator.write, &Fault::from(error)),
@@ -65,11 +67,11 @@ async fn pass(session: &Session, request: AccessRequest, mut operator: Downstrea
         let blank = app.recorder.blank(grant.get())?;
         last.recording(blank.id());
         let draft = app.ca.prepare(grant, EgressKey::fresh()?, &blank)?;
-        let issuance = app.ca.issue(&app.ledger, &draft).await?;
+        let issuance = step("issue", app.ca.issue(&app.ledger, &draft)).await?;
         let lease = app.ca.sign(draft, issuance)?;
-        let vm = app.egress.connect(&lease).await?;
+        let vm = step("connect", app.egress.connect(&lease)).await?;
         let meta = ChannelMeta::of(lease.id().clone(), &operator.setup, clock::now());
-        let recording = app.recorder.open(blank, meta).await?;
+        let recording = step("record", app.recorder.open(blank, meta)).await?;
         Ok::<_, Fault>((lease, vm, recording))
     };
     match opened.await {
@@ -82,6 +84,14 @@ async fn pass(session: &Session, request: AccessRequest, mut operator: Downstrea
         }
         Err(fault) => close::never_began(app, last, operator.write, fault).await,
     }
+}
+
+/// Does a step of the pipeline, and keeps its time for the metrics.
+async fn step<T>(name: &'static str, work: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let done = work.await;
+    METRICS.step(name, began.elapsed());
+    done
 }
 
 /// The question for the gate.

@@ -230,14 +230,23 @@ impl Line {
         self.tried.store(true, Ordering::Relaxed);
     }
 
+    /// What whoever connects is told when the store does not answer: without it a refusal would
+    /// look like a wrong key.
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.shared.trouble.load(Ordering::Relaxed);
+        trouble.then(|| format!("bastion: {}\n", End::Log.sentence()))
+    }
+
     /// The store does not answer who this is, so it is nobody.
     pub fn unknowable(&self, error: &StoreError) -> Auth {
+        self.shared.trouble.store(true, Ordering::Relaxed);
         tracing::error!(%error, "a key cannot be looked up, so nobody can log in");
         Auth::reject()
     }
 
     /// The identity is settled and its entry durable.
     pub fn settled(&mut self, session: Arc<Session>) {
+        self.shared.trouble.store(false, Ordering::Relaxed);
         if let Some(settled) = self.settled.take()
             && settled.send(session).is_err()
         {

@@ -145,6 +145,10 @@ impl server::Handler for Handler {
 
     // ---- who -----------------------------------------------------------------------------------
 
+    async fn authentication_banner(&mut self) -> Result<Option<String>, HandlerError> {
+        Ok(self.line.trouble())
+    }
+
     async fn auth_publickey_offered(
         &mut self,
         _login: &str,
@@ -254,11 +258,16 @@ impl server::Handler for Handler {
             reply.reject(refusal::failure(refusal::CHANNELS)).await;
             return Ok(());
         }
+        let wanted = jump::Wanted { host: host.to_owned(), port };
+        if self.line.outer().is_some() {
+            // Inside a connection to a VM there is no way on: one hop, one VM.
+            jump::refuse(ours, wanted, reply);
+            return Ok(());
+        }
         let id = channel.id();
         let (_, write) = channel.split();
         let (inbox, input) = self.line.flow().channel(id);
         self.channels.insert(id, Open { inbox, waiting: None });
-        let wanted = jump::Wanted { host: host.to_owned(), port };
         let tunnel = jump::Tunnel { input, write, reply, held: self.line.hold(&ours) };
         jump::spawn(self.line.shared().clone(), ours, wanted, tunnel);
         Ok(())

@@ -13,6 +13,7 @@ use super::{
     refusal,
     session::Session,
 };
+use crate::app::End;
 use crate::relay::downstream::{Flow, Input};
 use audit_schema::event::ChannelKind;
 use bastion_core::id::VmName;
@@ -43,18 +44,28 @@ pub(super) fn spawn(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, 
     tokio::spawn(answer(shared, session, wanted, tunnel).instrument(span));
 }
 
+/// Refuses a wanted connection, in a task of its own.
+pub(super) fn refuse(session: Arc<Session>, wanted: Wanted, reply: ChannelOpenHandle) {
+    tokio::spawn(async move { say_no(&session, &wanted, reply).await });
+}
+
+/// Enters the refusal, then speaks it.
+async fn say_no(session: &Session, wanted: &Wanted, reply: ChannelOpenHandle) {
+    let asked = format!("{}:{}", wanted.host, wanted.port);
+    let refusal = refusal::DESTINATION;
+    let said = match refusal::record(session, ChannelKind::Forward, refusal, &asked).await {
+        Ok(()) => refusal.sentence,
+        Err(error) => {
+            tracing::error!(%error, "a refused forward could not be entered");
+            End::Log.sentence()
+        }
+    };
+    reply.reject(refusal::failure(said)).await;
+}
+
 async fn answer(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, tunnel: Tunnel) {
     let Some(vm) = destination(&session, &wanted).await else {
-        let asked = format!("{}:{}", wanted.host, wanted.port);
-        let refusal = refusal::DESTINATION;
-        let said = match refusal::record(&session, ChannelKind::Forward, refusal, &asked).await {
-            Ok(()) => refusal.sentence,
-            Err(error) => {
-                tracing::error!(%error, "a refused forward could not be entered");
-                crate::app::End::Log.sentence()
-            }
-        };
-        return tunnel.reply.reject(refusal::failure(said)).await;
+        return say_no(&session, &wanted, tunnel.reply).await;
     };
     let config = match shared.host_keys.for_vm(&shared.app, &vm) {
         Ok(config) => config,

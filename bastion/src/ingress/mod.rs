@@ -45,7 +45,11 @@ use bastion_core::{
 use connection::{Form, Wire};
 use host_key::HostKeys;
 use patience::Patience;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -79,6 +83,8 @@ struct Shared {
     failures: Failures,
     patience: Arc<Patience>,
     host_keys: HostKeys,
+    /// The store did not answer the last time that it was asked who somebody is.
+    trouble: AtomicBool,
 }
 
 /// The bound ports, not accepting yet.
@@ -107,6 +113,7 @@ impl Listener {
             failures: Failures::default(),
             patience: Arc::default(),
             host_keys: HostKeys::default(),
+            trouble: AtomicBool::new(false),
         };
         shared.host_keys.own(&shared.app)?;
         Ok(Self { shared: Arc::new(shared), door, sockets })

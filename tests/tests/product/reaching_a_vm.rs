@@ -1,7 +1,10 @@
 //! Reaching a VM with a stock client, in both forms, and what is answered to everything else.
 
 use bastion_tests::world::{Answer, Person, Person::*, World, finish, until};
-use std::{io::Write as _, process::Stdio};
+use std::{
+    io::{Read as _, Write as _},
+    process::Stdio,
+};
 
 crate::on_both_stores!(both_forms_are_one_engine);
 
@@ -46,6 +49,7 @@ fn what_clients_do_works() {
     other_clients_work(&world);
     only_operators_reach_vms(&world);
     the_command_form_answers(&world);
+    an_officer_ends_a_session(&world);
     a_session_ends_with_its_entries(&world);
 }
 
@@ -126,10 +130,13 @@ fn everything_else_is_refused(world: &World) {
     assert!(last(&port).contains("administratively prohibited: "), "{}", port.err);
     assert_eq!(last(&unknown), last(&port), "{}", unknown.err);
     assert_eq!(last(&outside), last(&port));
+    // One hop, one VM: nothing goes on from inside the connection to a VM.
+    let on = ["-o", "LogLevel=INFO", "-W", "pg-2.acme:22", "ops@pg-1.acme"];
+    assert_eq!(last(&world.ssh(Olga, &on)), last(&port));
     let reverse = world
         .ssh(Olga, &["-o", "ExitOnForwardFailure=yes", "-R", "0:localhost:1", "ops@pg-1.acme"]);
     assert_ne!(reverse.exit, 0);
-    assert_eq!(denied(world), before + 4);
+    assert_eq!(denied(world), before + 5);
     for (login, says) in [("ops+", "no VM name"), ("OPS+pg-1.acme", "no account")] {
         world.ssh(Olga, &["-l", login, "bastion", "true"]).exits(254).complains(says);
     }
@@ -190,6 +197,21 @@ fn the_command_form_answers(world: &World) {
     world.ssh(Olga, &["bastion", "say 'it"]).exits(2).complains("quote");
     let terminal = world.ssh(Olga, &["-tt", "bastion", "whoami"]).exits(0).text();
     assert!(terminal.contains("\r\n"), "{terminal:?}");
+}
+
+fn an_officer_ends_a_session(world: &World) {
+    let command = ["ops@pg-1.acme", "echo in; sleep 60"];
+    let mut work = world.ssh_command(Olga, &command).spawn().unwrap();
+    let mut first = [0; 3];
+    work.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    let log = world.log();
+    let session = log.last("access.granted")["session"].as_str().unwrap().to_owned();
+    world.order(Odile, &format!("session end {session} --reason it looks wrong"));
+    until("the session to end", 2, || work.try_wait().unwrap().is_some());
+    let mut said = String::new();
+    work.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("a security officer ended this session"), "{said}");
+    assert_eq!(world.log().last("channel.closed")["reason"], "officer");
 }
 
 fn a_session_ends_with_its_entries(world: &World) {
