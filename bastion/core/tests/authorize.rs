@@ -397,7 +397,8 @@ fn a_recording_of_a_data_channel_opens_only_under_a_consent_that_says_so() {
     let ticket = Some("t-1042".parse().unwrap());
     assert_eq!(ask(open.clone(), |_| {}, Level::Data), Ok(ticket));
     assert_eq!(ask(terms(), |_| {}, Level::Troubleshoot), Ok(None));
-    let refused: [(&str, bastion_core::consent::Terms, fn(&mut Facts)); 6] = [
+    type Refused = (&'static str, bastion_core::consent::Terms, fn(&mut Facts));
+    let refused: [Refused; 6] = [
         ("not said", terms(), |_| {}),
         ("over", open.clone(), |f| f.now = at(3600)),
         ("not yet", open.clone(), |f| f.now = at(-61)),

@@ -278,7 +278,8 @@ fn an_operator_certificate_of_any_other_shape_is_refused() {
         let options = [options, &["-V", VALID]].concat();
         operator(&certified(&ca, &["ed25519"], &options), &ca, "198.51.100.7")
     };
-    let table: [(&str, &[&str], fn(&B) -> bool); 6] = [
+    type Case = (&'static str, &'static [&'static str], fn(&B) -> bool);
+    let table: [Case; 6] = [
         ("a host's", &["-h", "-n", "olga"], |e| matches!(e, B::Type { .. })),
         ("for everybody", &[], |e| *e == B::NoPrincipal),
         ("somebody else's", &["-n", "otto"], |e| matches!(e, B::Principal(_))),
