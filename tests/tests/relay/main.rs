@@ -5,6 +5,7 @@
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+mod far;
 mod gateway;
 mod vm;
 
@@ -381,4 +382,34 @@ async fn a_stalled_channel_beside_a_bulk_upload_stays_within_its_quota() {
     println!("spooled: {} MiB", world.gateway.shared.spools.bytes() >> 20);
     assert_eq!(stalled.await.unwrap().status.code(), Some(3));
     shell(&world.ssh(&["-O", "exit"]), 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_way_off_bulk_keeps_up_with_a_direct_connection() {
+    let world = world("far").await;
+    let delay = Duration::from_millis(50);
+    let (ours, direct) =
+        (far::away(world.gateway.port, delay).await, far::away(world.vm.port, delay).await);
+    let certificate = world.vm.folder.join("operator-cert.pub").display().to_string();
+    let user = &world.vm.user;
+    let mut took = Vec::new();
+    for (name, port) in [("direct", direct), ("ours", ours)] {
+        let ssh = format!(
+            "ssh {} -o CertificateFile={certificate} -p {port} {user}@127.0.0.1",
+            world.options().join(" ")
+        );
+        let size = 64_u64 << 20;
+        for script in [
+            format!("head -c {size} /dev/zero | {ssh} 'wc -c'"),
+            format!("{ssh} 'head -c {size} /dev/zero' | wc -c"),
+        ] {
+            let started = Instant::now();
+            let done = shell(&script, 120).await;
+            assert_eq!(said(&done), size.to_string(), "{name}: {done:?}");
+            took.push(started.elapsed());
+        }
+    }
+    println!("direct up, down; ours up, down: {took:?}");
+    // A debug build on a busy machine; the product's figures are measured apart.
+    assert!(took[2] < took[0] * 2 && took[3] < took[1] * 2, "{took:?}");
 }
