@@ -37,6 +37,19 @@ pub enum Step {
     ReadBack,
 }
 
+impl Step {
+    /// All of them, in their order.
+    pub const ALL: [Self; 7] = [
+        Self::Lock,
+        Self::Entries,
+        Self::Openings,
+        Self::CustomerHeads,
+        Self::Head,
+        Self::Commit,
+        Self::ReadBack,
+    ];
+}
+
 /// How a write fails in a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

@@ -163,14 +163,14 @@ pub async fn verify_tail(db: &Db) -> Result<Head, OpenError> {
     verify_from(db, edge.saturating_sub(TAIL_ENTRIES_CHECKED)).await
 }
 
-/// Checks the log from an entry on against its head.
+/// Checks the log from an entry on against its head, and what its commitments open to.
 async fn verify_from(db: &Db, start: u64) -> Result<Head, OpenError> {
     // The head first: what is appended meanwhile is not looked at.
     let head = Head::read(db).await?;
     check_nothing_beyond(db, head.size()).await?;
     let heads = customer_heads(db).await?;
     let mut frontier = edge_at(&head, start);
-    let mut lines = Lines::new(db.clone(), start..head.size());
+    let mut lines = Lines::new(db.clone(), start..head.size()).with_openings();
     let mut last: Option<Verified> = None;
     while let Some(found) = lines.next().await? {
         if found.entry.seq >= frontier.size() {
@@ -197,6 +197,13 @@ async fn verify_from(db: &Db, start: u64) -> Result<Head, OpenError> {
             let fault = format!("the head of customer {customer} is not its last entry");
             return Err(broken(&fault));
         }
+    }
+    // A customer that came in since the head was read is no fault, so the head is read again.
+    let unknown = heads.keys().find(|customer| start == 0 && !met.contains_key(*customer));
+    if let Some(customer) = unknown
+        && Head::read(db).await? == head
+    {
+        return Err(broken(&format!("customer {customer} has a head and no entry")));
     }
     Ok(head)
 }

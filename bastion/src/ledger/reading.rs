@@ -10,7 +10,7 @@ use crate::{
 };
 use audit_schema::{
     chain::{Chain, Link},
-    commit,
+    commit::Opening,
     entry::Entry,
     hash::Hash,
     merkle,
@@ -27,6 +27,9 @@ pub struct Verified {
     pub leaf: Hash,
     /// What they say.
     pub entry: Entry,
+    /// What its commitments open to, as far as it was not erased; only where it was asked for
+    /// ([`Lines::with_openings`]).
+    pub openings: Vec<Opening>,
 }
 
 /// Why the log cannot be read.
@@ -60,12 +63,18 @@ pub struct Lines {
     /// Empty until the entry before the range was read: what the first hangs on.
     chain: Option<Chain>,
     ready: VecDeque<Verified>,
+    with_openings: bool,
 }
 
 impl Lines {
     pub(super) fn new(db: Db, range: Range<u64>) -> Self {
         let chain = (range.start == 0).then(Chain::new);
-        Self { db, range, chain, ready: VecDeque::new() }
+        Self { db, range, chain, ready: VecDeque::new(), with_openings: false }
+    }
+
+    /// The same, with what the commitments open to, each checked against its entry.
+    pub fn with_openings(self) -> Self {
+        Self { with_openings: true, ..self }
     }
 
     /// The next entry; none at the end of the range.
@@ -88,6 +97,10 @@ impl Lines {
             None => self.chain_before().await?,
         };
         let rows = self.db.rows(RANGE, &args![self.range.start, end]).await?;
+        let mut opened = match self.with_openings {
+            true => openings(&self.db, self.range.start, end).await?.into_iter().peekable(),
+            false => Vec::new().into_iter().peekable(),
+        };
         for row in &rows {
             let due = chain.size();
             // The column and the line both say where an entry stands; the chain reads the line.
@@ -99,7 +112,13 @@ impl Lines {
                 seq: broken.seq.unwrap_or(due),
                 fault: broken.fault.to_string(),
             })?;
-            self.ready.push_back(Verified { leaf: merkle::leaf_hash(&line), line, entry });
+            let mut openings = Vec::new();
+            while let Some(opening) = opened.next_if(|opening| opening.seq == due) {
+                check_opening(&opening, &entry)?;
+                openings.push(opening);
+            }
+            let leaf = merkle::leaf_hash(&line);
+            self.ready.push_back(Verified { line, leaf, entry, openings });
         }
         if chain.size() < end {
             return Err(ReadError::broken(chain.size(), "it is missing"));
@@ -134,9 +153,11 @@ impl Ledger {
         lines.next().await
     }
 
-    /// What the commitments of an entry open to, as far as it was not erased.
-    pub async fn openings(&self, seq: u64) -> Result<Vec<commit::Opening>, ReadError> {
-        openings(self.db(), seq, seq.saturating_add(1)).await
+    /// What the commitments of an entry open to, as far as it was not erased; checked.
+    pub async fn openings(&self, seq: u64) -> Result<Vec<Opening>, ReadError> {
+        let lines = self.lines(seq, seq.saturating_add(1)).await?;
+        let found = lines.with_openings().next().await?;
+        Ok(found.map(|found| found.openings).unwrap_or_default())
     }
 }
 
@@ -147,8 +168,8 @@ pub async fn lines(db: &Db, from: u64, to: u64) -> Result<Lines, ReadError> {
     Ok(Lines::new(db.clone(), from.min(to)..to))
 }
 
-/// The openings of a range of entries, by entry and field.
-pub async fn openings(db: &Db, from: u64, to: u64) -> Result<Vec<commit::Opening>, ReadError> {
+/// The openings of a range of entries, by entry and field, as they are stored.
+pub async fn openings(db: &Db, from: u64, to: u64) -> Result<Vec<Opening>, ReadError> {
     let rows = db
         .rows(
             "SELECT seq, field, salt, value FROM openings
@@ -157,7 +178,7 @@ pub async fn openings(db: &Db, from: u64, to: u64) -> Result<Vec<commit::Opening
         )
         .await?;
     let opened = rows.iter().map(|row| {
-        Ok(commit::Opening {
+        Ok(Opening {
             seq: row.u64(0)?,
             field: row.text(1)?,
             salt: Hash::from_slice(&row.bytes(2)?)
@@ -166,4 +187,11 @@ pub async fn openings(db: &Db, from: u64, to: u64) -> Result<Vec<commit::Opening
         })
     });
     opened.collect()
+}
+
+/// An opening that does not open its commitment was put there by somebody else than the log.
+fn check_opening(opening: &Opening, entry: &Entry) -> Result<(), ReadError> {
+    opening.check(entry).map_err(|bad| {
+        ReadError::broken(entry.seq, format!("what `{}` opens to: {bad}", opening.field))
+    })
 }

@@ -35,6 +35,9 @@ impl Room {
         let Db::Sqlite(store) = db else {
             return Self { reserve: None, full: None };
         };
+        if store.is_read_only() {
+            return Self { reserve: None, full: None };
+        }
         let mut room = Self { reserve: Some(store.beside(".reserve")), full: None };
         if let Err(error) = room.hold() {
             tracing::error!(%error, "no room is left on the disk of the log");

@@ -32,6 +32,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     writer: SqlitePool,
     file: Arc<FileIdentity>,
+    read_only: bool,
     /// Held until [`Self::close`], or until the last clone is gone; the kernel releases it when
     /// the process dies.
     lock: Arc<Mutex<Option<Flock<File>>>>,
@@ -64,6 +65,7 @@ impl SqliteStore {
             writer: pool(path, options, Use::Writer).await?,
             readers: pool(path, options, Use::Reader).await?,
             file,
+            read_only: options.read_only,
             lock: Arc::new(Mutex::new(lock)),
         };
         Ok(store)
@@ -77,6 +79,11 @@ impl SqliteStore {
     /// The one connection that writes.
     pub(super) fn writer(&self) -> &SqlitePool {
         &self.writer
+    }
+
+    /// Whether it was opened for looking only.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
     }
 
     pub(super) async fn close(&self) {

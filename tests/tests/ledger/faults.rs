@@ -16,6 +16,7 @@ on_both_stores!(
     a_full_disk_refuses_and_loses_nothing,
     a_commit_of_unknown_outcome_ends_the_writer_unanswered,
     a_clock_behind_the_head_refuses,
+    a_process_that_dies_at_any_step_leaves_whole_batches,
 );
 
 /// Hooks with one fault, once it is armed, and once only.
@@ -93,6 +94,24 @@ async fn a_commit_of_unknown_outcome_ends_the_writer_unanswered(world: World) {
         let ledger = world.open().await.expect("opens again");
         expected += u64::from(is_there);
         assert_eq!(ledger.verify().await, Ok(expected), "{step:?} {fault:?}");
+        ledger.close().await;
+    }
+}
+
+async fn a_process_that_dies_at_any_step_leaves_whole_batches(world: World) {
+    world.create().await.close().await;
+    let mut expected = 1;
+    for step in Step::ALL {
+        let program = env!("CARGO_BIN_EXE_ledger-crash");
+        let mut child = std::process::Command::new(program);
+        let output = child.args([world.url(), format!("{step:?}")]).output().expect("runs");
+        assert_eq!(output.status.code(), None, "{step:?}: {output:?}");
+        let answered = String::from_utf8(output.stdout).expect("text");
+        assert_eq!(answered.lines().count(), 5, "{step:?}");
+        // What was committed is there, answered or not; what was not is not there at all.
+        expected += 5 + u64::from(step == Step::ReadBack);
+        let ledger = world.open().await.expect("opens");
+        assert_eq!(ledger.verify().await, Ok(expected), "{step:?}");
         ledger.close().await;
     }
 }

@@ -69,11 +69,13 @@ async fn what_was_tampered_with_is_named(world: World) {
         ("UPDATE head SET leaf = (SELECT leaf FROM customer_heads)", None),
         ("UPDATE head SET time = time - 1", Some(7)),
         ("UPDATE customer_heads SET seq = seq - 1", Some(7)),
+        ("UPDATE openings SET value = 'another'", Some(1)),
+        ("INSERT INTO openings SELECT 2, 'another', salt, value FROM openings", Some(2)),
     ];
     for (sql, named) in cases {
         let world = world.another().await;
         let ledger = world.create().await;
-        let two = vec![entry_of("acme", "one"), entry_of("acme", "two")];
+        let two = vec![entry_of("acme", "one").with("note", "x"), entry_of("acme", "two")];
         ledger.append("test", two).await.expect("appends");
         let five = ["3", "4", "5", "6", "7"].map(entry).to_vec();
         ledger.append("test", five).await.expect("appends");
@@ -115,6 +117,27 @@ async fn the_file_is_its_owners_alone() {
         path.push(suffix);
         let mode = std::fs::metadata(&path).expect(suffix).permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{suffix:?} has mode {mode:o}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_can_be_read_without_writing_a_byte() {
+    let world = World::sqlite();
+    let ledger = world.create().await;
+    ledger.append("test", vec![entry("one")]).await.expect("appends");
+    // Beside the gateway that runs, and after it has ended.
+    for ended in [false, true] {
+        if ended {
+            ledger.clone().close().await;
+        }
+        let before = std::fs::read(world.file()).expect("the file");
+        let db = Db::open(&world.url(), Options::READ_ONLY).await.expect("opens");
+        let head = bastion::ledger::open::verify_tail(&db).await.expect("holds");
+        assert_eq!(head.size(), 2);
+        let writer = Ledger::open(db.clone(), opening("gw-1")).await.expect("opens");
+        assert!(writer.append("test", vec![entry("two")]).await.is_err());
+        writer.close().await;
+        assert_eq!(std::fs::read(world.file()).expect("the file"), before);
     }
 }
 

@@ -84,7 +84,7 @@ impl Contexts {
 }
 
 /// The row of an entry.
-pub(super) fn fold(entry: &Entry, openings: &[&Opening], contexts: &mut Contexts) -> Folded {
+pub(super) fn fold(entry: &Entry, openings: &[Opening], contexts: &mut Contexts) -> Folded {
     let kind = text_at(&entry.event, "type").unwrap_or_default();
     let mut columns = own_columns(entry);
     for name in names(&columns) {
@@ -187,7 +187,7 @@ fn outcome(kind: &str, event: &Value) -> Option<String> {
 }
 
 /// What the commitments open to, one a line, in lower case for searching.
-fn opened(openings: &[&Opening]) -> Option<String> {
+fn opened(openings: &[Opening]) -> Option<String> {
     let values: Vec<String> = openings.iter().map(|opened| opened.value.to_lowercase()).collect();
     (!values.is_empty()).then(|| values.join("\n"))
 }

@@ -16,7 +16,6 @@ use crate::{
     metrics::{Alarm, METRICS},
     store::{Db, Query, StoreError, Tx},
 };
-use audit_schema::commit::Opening;
 use bastion_core::limits::{INDEX_CONTEXTS_MAX, INDEX_POLL_MILLIS, INDEX_ROWS_AT_ONCE};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -71,18 +70,11 @@ pub(super) async fn advance(
         let mut tx = Tx::begin_write(index.writer().await?).await?;
         let cursor = take_cursor(&mut tx).await?;
         let end = cursor + INDEX_ROWS_AT_ONCE;
-        let mut lines = reading::lines(log, cursor, end).await?;
-        let openings = reading::openings(log, cursor, end).await?;
+        let mut lines = reading::lines(log, cursor, end).await?.with_openings();
         let mut rows = Vec::new();
-        let mut opened = openings.iter().peekable();
         while let Some(found) = lines.next().await? {
-            let seq = found.entry.seq;
-            let mut of_entry: Vec<&Opening> = Vec::new();
-            while let Some(opening) = opened.next_if(|opening| opening.seq <= seq) {
-                of_entry.push(opening);
-            }
             look_up(&mut tx, contexts, &found).await?;
-            let folded = fold::fold(&found.entry, &of_entry, contexts);
+            let folded = fold::fold(&found.entry, &found.openings, contexts);
             rows.push(row(&found, folded));
         }
         let seen = cursor + rows.len() as u64;
