@@ -136,7 +136,8 @@ pub async fn service(tx: &mut Tx, id: &ServiceId) -> Result<Option<Service>, Sto
     Ok(Some(Service { id: id.clone(), customer, sources, recording_key }))
 }
 
-async fn signatures_needed(tx: &mut Tx, customer: &CustomerId) -> Result<u64, StoreError> {
+/// How many distinct signatures a customer asks for.
+pub async fn signatures_needed(tx: &mut Tx, customer: &CustomerId) -> Result<u64, StoreError> {
     let sql = "SELECT signatures_needed FROM customers WHERE id = $1";
     // A customer that is not there is asked for more signatures than anybody can give.
     match tx.row_opt(sql, &args![customer]).await? {
@@ -175,7 +176,7 @@ pub async fn approver_keys(
 const ENDED_TICKET_SECONDS_MAX: i64 = 7 * 24 * 3600;
 
 /// The customer's tickets that permit, or whose end explains why nothing does.
-async fn consents(
+pub async fn consents(
     tx: &mut Tx,
     customer: &CustomerId,
     now: Timestamp,

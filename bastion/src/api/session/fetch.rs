@@ -5,20 +5,22 @@
 //! so. Then the file is hashed and compared with what the log says of it, and only then sent.
 
 use crate::{
-    api::{Call, Fault, Reply, change, reading, rows},
+    api::{Call, Fault, Reply, change, reading},
     args,
+    gate::facts,
     ledger::{
         Batch, ChangeError, NewEntry,
         projection::{Filter, Order},
     },
     render::tar,
+    store::StoreError,
 };
 use audit_schema::{
-    event::{ActorKind, Event},
+    event::{ActorKind, Event, Level},
     hash::Hash,
 };
 use bastion_core::{
-    consent::Ticket,
+    authorize::{RecordingAsked, recording_access},
     id::{CustomerId, LeaseId, RecordingId},
 };
 use sha2::{Digest as _, Sha256};
@@ -67,10 +69,11 @@ async fn hand_out(
 ) -> Result<Handed, Fault> {
     let (actor, lease) = (call.actor(), lease.clone());
     let is_approver = actor.kind == ActorKind::Approver;
+    let origin = call.app.config.origin.clone();
     let entered = call.change("recording read", move |batch| {
         Box::pin(async move {
             let sql = "SELECT l.customer, l.instance, l.level, l.closed_at, k.recording, \
-                       k.wrapped_json FROM leases l JOIN recording_keys k ON k.lease = l.id \
+                       k.wrapped_json, l.account FROM leases l JOIN recording_keys k ON k.lease = l.id \
                        WHERE l.id = $1";
             let row = batch.tx().row_opt(sql, &args![lease.as_str()]).await?;
             let unknown = || change::unknown("recording of lease", lease.as_str());
@@ -83,9 +86,9 @@ async fn hand_out(
                 let how = "that channel is live: its recording can be had when it has ended";
                 return Err(change::conflict(how));
             }
-            let (instance, level) = (row.text(1)?, row.text(2)?);
-            let ticket = match level.as_str() {
-                "data" if !is_approver => Some(access(batch, &customer, &instance).await?),
+            let place = (row.text(1)?, row.text(6)?);
+            let ticket = match row.text(2)?.as_str() {
+                "data" if !is_approver => Some(access(batch, &origin, &customer, place).await?),
                 _ => None,
             };
             let handed = Handed {
@@ -104,29 +107,38 @@ async fn hand_out(
     Ok(entered.await?.into_inner())
 }
 
-/// The ticket under which the provider may open recordings of this instance now.
+/// The ticket under which the provider may open recordings of this account now: what the customer
+/// signed decides, as for a channel.
 async fn access(
     batch: &mut Batch,
+    origin: &str,
     customer: &CustomerId,
-    instance: &str,
+    (instance, account): (String, String),
 ) -> Result<String, ChangeError> {
     let now = batch.now();
-    let sql = "SELECT scope_json FROM tickets \
-               WHERE customer = $1 AND state = 'granted' AND not_after > $2";
-    let found = batch.tx().rows(sql, &args![customer.as_str(), now]).await?;
-    for row in &found {
-        let ticket: Ticket = rows::json(&row.text(0)?)?;
-        let terms = &ticket.terms;
-        let covers = terms.instances.iter().any(|scoped| scoped.instance.as_str() == instance);
-        if terms.recording_access && covers && terms.not_before <= now && now < terms.not_after {
-            return Ok(ticket.id.to_string());
-        }
+    let unreadable = |what: &str| StoreError::Shape(format!("the {what} of a lease"));
+    let instance = instance.parse().map_err(|_| unreadable("instance"))?;
+    let account = account.parse().map_err(|_| unreadable("account"))?;
+    let asked = RecordingAsked {
+        now,
+        origin,
+        customer,
+        instance: &instance,
+        account: &account,
+        level: Level::Data,
+        signatures_needed: facts::signatures_needed(batch.tx(), customer).await?,
+        approver_keys: &facts::approver_keys(batch.tx(), customer).await?,
+        consents: &facts::consents(batch.tx(), customer, now).await?,
+    };
+    match recording_access(&asked) {
+        Ok(Some(ticket)) => Ok(ticket.to_string()),
+        // A data account never comes out as one that needs no consent; if it did, it would not do.
+        Ok(None) | Err(_) => Err(ChangeError::refused(
+            "no-recording-access",
+            "the recording of a data channel is customer data: it takes a live consent of the \
+             customer that includes recording access; ask for one",
+        )),
     }
-    Err(ChangeError::refused(
-        "no-recording-access",
-        "the recording of a data channel is customer data: it takes a live consent of the \
-         customer that includes recording access; ask for one",
-    ))
 }
 
 /// What the log says of the file, in the entry that closed the channel.
