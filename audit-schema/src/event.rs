@@ -389,6 +389,9 @@ pub enum Event {
         hook: Option<String>,
         webhook: bool,
     },
+    /// The customer's approvers were told: every configured way took the notice.
+    #[serde(rename = "notice.delivered")]
+    NoticeDelivered { attempts: u64, notice: String },
     /// A notice to the customer's approvers was tried often enough and is given up.
     #[serde(rename = "notice.undelivered")]
     NoticeUndelivered { attempts: u64, notice: String },

@@ -445,10 +445,13 @@ pub const NOTICE_ALARM_ATTEMPTS: u64 = 3;
 pub const NOTICE_ATTEMPTS_MAX: u64 = 107;
 
 /// The longest pause between two attempts, in seconds.
-pub const NOTICE_PAUSE_SECONDS_MAX: i64 = 3600;
+pub const NOTICE_PAUSE_SECONDS_MAX: u64 = 3600;
+
+/// Seconds after which another gateway delivers what the one that wrote it did not.
+pub const NOTICE_TAKEOVER_SECONDS: i64 = 300;
 
 /// Notices that one look at the outbox takes up.
-pub const NOTICES_PER_SWEEP_MAX: u64 = 16;
+pub const NOTICES_PER_SWEEP_MAX: u64 = 256;
 
 /// Milliseconds between two looks at the outbox.
 pub const NOTICE_SWEEP_MILLIS: u64 = 500;

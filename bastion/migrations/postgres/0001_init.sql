@@ -242,8 +242,8 @@ CREATE TABLE notices (
     id           TEXT PRIMARY KEY,
     customer     TEXT NOT NULL,
     payload_json TEXT NOT NULL,
-    attempts     BIGINT NOT NULL DEFAULT 0,
-    next_at      BIGINT NOT NULL,
+    gateway      TEXT NOT NULL,
+    created_at   BIGINT NOT NULL,
     done_at      BIGINT
 );
-CREATE INDEX notices_due ON notices (next_at) WHERE done_at IS NULL;
+CREATE INDEX notices_waiting ON notices (created_at) WHERE done_at IS NULL;

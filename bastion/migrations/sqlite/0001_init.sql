@@ -225,8 +225,8 @@ CREATE TABLE notices (
     id           TEXT PRIMARY KEY,
     customer     TEXT NOT NULL,
     payload_json TEXT NOT NULL,
-    attempts     INTEGER NOT NULL DEFAULT 0,
-    next_at      INTEGER NOT NULL,
+    gateway      TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
     done_at      INTEGER
 ) STRICT;
-CREATE INDEX notices_due ON notices (next_at) WHERE done_at IS NULL;
+CREATE INDEX notices_waiting ON notices (created_at) WHERE done_at IS NULL;

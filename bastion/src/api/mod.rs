@@ -299,3 +299,6 @@ fn complaint(fault: &Fault, json: bool) -> Vec<u8> {
     let prefix = if sentence.starts_with("error:") { "" } else { "bastion: " };
     format!("{prefix}{sentence}\n").into_bytes()
 }
+
+#[cfg(test)]
+mod tests;

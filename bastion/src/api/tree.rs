@@ -121,12 +121,13 @@ fn veil(command: Command, path: &str, role: ActorKind) -> Command {
     })
 }
 
-/// Follows the words of a command line down the tree. Only `--json` may stand among them.
+/// Follows the words of a command line down the tree. Only `--json` and `--help` may stand among
+/// them.
 pub fn locate(tree: &Command, words: &[String]) -> Place {
     let mut here = tree;
     let mut path = String::new();
     for word in words.iter().filter(|word| *word != "--json") {
-        if !here.has_subcommands() || word.starts_with('-') {
+        if !here.has_subcommands() || ["-h", "--help"].contains(&word.as_str()) {
             break;
         }
         match here.find_subcommand(word) {

@@ -1,8 +1,11 @@
 //! The task that empties the outbox.
 //!
-//! Each notice is claimed before it is sent, by moving its next attempt into the future in a
-//! transaction: two gateways do not send the same one at once, and a crash in between costs a
-//! pause, never the notice.
+//! A notice leaves the outbox when it was delivered, or given up, and either stands in the
+//! customer's log: so the customer can prove what it was told and when. How often a notice was
+//! tried is remembered by the process alone; a new start tries at once.
+//!
+//! Of several gateways on one log, the one that wrote a notice delivers it; if it is not gone from
+//! the outbox after a while, whoever sees it does.
 
 use super::{
     hook::{self, HookName},
@@ -14,17 +17,22 @@ use crate::{
     metrics::{Alarm, METRICS},
     store::StoreError,
 };
-use audit_schema::{event::Event, time::Timestamp};
+use audit_schema::event::Event;
 use bastion_core::{
     id::CustomerId,
     limits::{
-        NOTICE_ALARM_ATTEMPTS, NOTICE_ATTEMPTS_MAX, NOTICE_PAUSE_SECONDS_MAX, NOTICE_SECONDS_MAX,
-        NOTICE_SWEEP_MILLIS, NOTICES_PER_SWEEP_MAX,
+        NOTICE_ALARM_ATTEMPTS, NOTICE_ATTEMPTS_MAX, NOTICE_PAUSE_SECONDS_MAX, NOTICE_SWEEP_MILLIS,
+        NOTICE_TAKEOVER_SECONDS, NOTICES_PER_SWEEP_MAX,
     },
 };
 use ed25519_dalek::SigningKey;
 use serde_json::Value;
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    time::Duration,
+};
+use tokio::time::Instant;
 
 /// What delivering takes.
 pub struct Courier {
@@ -36,24 +44,41 @@ pub struct Courier {
     pub hooks: PathBuf,
 }
 
-/// A notice that is due.
-struct Due {
+/// A notice that is in the outbox.
+struct Waiting {
     id: String,
     customer: CustomerId,
     payload: String,
-    attempts: u64,
-    next_at: i64,
     webhook: Option<String>,
     hook: Option<String>,
 }
 
+/// How often a notice was tried, and when it is tried again.
+#[derive(Clone, Copy)]
+pub struct Tried {
+    times: u64,
+    next: Instant,
+}
+
+impl Tried {
+    /// Forgets the pause before the next try.
+    #[cfg(test)]
+    pub fn at_once(&mut self) {
+        self.next = Instant::now();
+    }
+}
+
+/// What this process remembers of the notices that it tried in vain.
+pub type Tries = HashMap<String, Tried>;
+
 /// Runs for the life of the gateway.
 pub async fn run(courier: Courier) {
+    let mut tries = Tries::new();
     loop {
-        match courier.sweep().await {
+        match courier.sweep(&mut tries).await {
             Ok(late) => METRICS.alarm(Alarm::Notices, late),
             Err(error) => {
-                tracing::warn!(%error, "the outbox of notices cannot be read");
+                tracing::warn!(%error, "notices cannot be delivered");
                 METRICS.alarm(Alarm::Notices, true);
             }
         }
@@ -63,73 +88,69 @@ pub async fn run(courier: Courier) {
 
 impl Courier {
     /// Sends what is due; answers whether any notice is late.
-    pub async fn sweep(&self) -> Result<bool, LedgerError> {
-        let now = clock::now();
-        for due in self.due(now).await? {
-            if !self.claim(&due).await? {
+    pub async fn sweep(&self, tries: &mut Tries) -> Result<bool, LedgerError> {
+        let waiting = self.waiting().await?;
+        tries.retain(|id, _| waiting.iter().any(|notice| notice.id == *id));
+        // Whoever does not answer once is not asked again in this sweep: others wait behind.
+        let mut silent = HashSet::new();
+        for notice in &waiting {
+            let tried = tries.get(&notice.id).copied();
+            let too_early = tried.is_some_and(|tried| Instant::now() < tried.next);
+            if too_early || silent.contains(&notice.customer) {
                 continue;
             }
-            match self.send(&due, now).await {
-                Ok(()) => self.done(&due).await?,
+            let times = tried.map_or(0, |tried| tried.times) + 1;
+            match self.send(notice).await {
+                Ok(()) => self.over(notice, times, true).await?,
                 Err(why) => {
-                    tracing::warn!(notice = due.id, attempts = due.attempts + 1, why, "not told");
-                    if due.attempts + 1 >= NOTICE_ATTEMPTS_MAX {
-                        self.give_up(&due).await?;
+                    tracing::warn!(notice = notice.id, times, why, "a notice was not delivered");
+                    if times >= NOTICE_ATTEMPTS_MAX {
+                        self.over(notice, times, false).await?;
                     }
+                    let next = Instant::now() + pause(times);
+                    tries.insert(notice.id.clone(), Tried { times, next });
+                    silent.insert(&notice.customer);
                 }
             }
         }
-        self.any_late().await
+        Ok(tries.values().any(|tried| tried.times >= NOTICE_ALARM_ATTEMPTS))
     }
 
-    async fn due(&self, now: Timestamp) -> Result<Vec<Due>, StoreError> {
-        let sql = "SELECT n.id, n.customer, n.payload_json, n.attempts, n.next_at, \
-                   c.webhook_url, c.hook_command FROM notices n \
-                   JOIN customers c ON c.id = n.customer \
-                   WHERE n.done_at IS NULL AND n.next_at <= $1 ORDER BY n.next_at LIMIT $2";
-        let rows = self.ledger.db().rows(sql, &args![now, NOTICES_PER_SWEEP_MAX]).await?;
+    /// What waits of this gateway's, or of nobody's any more; the newest first, so that a dead
+    /// webhook of one customer does not hide what another has to hear.
+    async fn waiting(&self) -> Result<Vec<Waiting>, StoreError> {
+        let sql = "SELECT n.id, n.customer, n.payload_json, c.webhook_url, c.hook_command \
+                   FROM notices n JOIN customers c ON c.id = n.customer \
+                   WHERE n.done_at IS NULL AND (n.gateway = $1 OR n.created_at <= $2) \
+                   ORDER BY n.created_at DESC LIMIT $3";
+        let orphaned = clock::now().plus_seconds(-NOTICE_TAKEOVER_SECONDS);
+        let args = args![self.ledger.gateway(), orphaned, NOTICES_PER_SWEEP_MAX];
+        let rows = self.ledger.db().rows(sql, &args).await?;
         rows.iter()
             .map(|row| {
-                Ok(Due {
+                Ok(Waiting {
                     id: row.text(0)?,
                     customer: row.parsed(1)?,
                     payload: row.text(2)?,
-                    attempts: row.u64(3)?,
-                    next_at: row.i64(4)?,
-                    webhook: row.opt_text(5)?,
-                    hook: row.opt_text(6)?,
+                    webhook: row.opt_text(3)?,
+                    hook: row.opt_text(4)?,
                 })
             })
             .collect()
     }
 
-    /// Takes a notice for this attempt; false if another gateway was first.
-    async fn claim(&self, due: &Due) -> Result<bool, LedgerError> {
-        let pause = pause_seconds(due.attempts) + NOTICE_SECONDS_MAX.cast_signed();
-        let (id, was) = (due.id.clone(), due.next_at);
-        let claim = self.ledger.record("notice claim", move |batch| {
-            Box::pin(async move {
-                let next = batch.now().plus_seconds(pause);
-                let sql = "UPDATE notices SET attempts = attempts + 1, next_at = $1 \
-                           WHERE id = $2 AND next_at = $3 AND done_at IS NULL";
-                Ok(batch.tx().run(sql, &args![next, id, was]).await? == 1)
-            })
-        });
-        Ok(claim.await?.into_inner())
-    }
-
-    async fn send(&self, due: &Due, now: Timestamp) -> Result<(), String> {
-        let body = self.body(&due.payload)?;
+    async fn send(&self, notice: &Waiting) -> Result<(), String> {
+        let body = self.body(&notice.payload)?;
         // Both are tried, so that one that is broken does not silence the other.
-        let posted = match &due.webhook {
+        let posted = match &notice.webhook {
             Some(url) => {
                 let url: WebhookUrl = url.parse().map_err(|e| format!("webhook: {e}"))?;
-                let header = webhook::signature(&self.key, now.seconds(), &body);
+                let header = webhook::signature(&self.key, clock::now().seconds(), &body);
                 webhook::post(&url, header, body.clone()).await
             }
             None => Ok(()),
         };
-        let hooked = match &due.hook {
+        let hooked = match &notice.hook {
             Some(name) => {
                 let name: HookName = name.parse().map_err(|e| format!("hook: {e}"))?;
                 hook::run(&self.hooks, &name, &body).await
@@ -146,28 +167,20 @@ impl Courier {
         Ok(value.to_string().into_bytes())
     }
 
-    async fn done(&self, due: &Due) -> Result<(), LedgerError> {
-        let id = due.id.clone();
-        let done = self.ledger.record("notice done", move |batch| {
+    /// The notice leaves the outbox; the customer's log says whether it arrived.
+    async fn over(&self, notice: &Waiting, times: u64, delivered: bool) -> Result<(), LedgerError> {
+        let (id, customer) = (notice.id.clone(), notice.customer.clone());
+        let over = self.ledger.record("notice over", move |batch| {
             Box::pin(async move {
                 let now = batch.now();
-                let sql = "UPDATE notices SET done_at = $1 WHERE id = $2";
-                batch.tx().run(sql, &args![now, id]).await?;
-                Ok(())
-            })
-        });
-        done.await.map(crate::ledger::Recorded::into_inner)
-    }
-
-    /// The customer was not told and will not be: that is an event in its own chain.
-    async fn give_up(&self, due: &Due) -> Result<(), LedgerError> {
-        let (id, customer, attempts) = (due.id.clone(), due.customer.clone(), due.attempts + 1);
-        let over = self.ledger.record("notice undelivered", move |batch| {
-            Box::pin(async move {
-                let now = batch.now();
-                let sql = "UPDATE notices SET done_at = $1 WHERE id = $2";
-                batch.tx().run(sql, &args![now, id.as_str()]).await?;
-                let event = Event::NoticeUndelivered { attempts, notice: id };
+                let sql = "UPDATE notices SET done_at = $1 WHERE id = $2 AND done_at IS NULL";
+                if batch.tx().run(sql, &args![now, id.as_str()]).await? == 0 {
+                    return Ok(());
+                }
+                let event = match delivered {
+                    true => Event::NoticeDelivered { attempts: times, notice: id },
+                    false => Event::NoticeUndelivered { attempts: times, notice: id },
+                };
                 let actor = batch.gateway_actor();
                 batch.append(NewEntry::new(actor, event).of_customer(&customer)).await?;
                 Ok(())
@@ -175,15 +188,10 @@ impl Courier {
         });
         over.await.map(crate::ledger::Recorded::into_inner)
     }
-
-    async fn any_late(&self) -> Result<bool, LedgerError> {
-        let sql = "SELECT id FROM notices WHERE done_at IS NULL AND attempts >= $1 LIMIT 1";
-        Ok(self.ledger.db().row_opt(sql, &args![NOTICE_ALARM_ATTEMPTS]).await?.is_some())
-    }
 }
 
 /// 1, 2, 4 … seconds, at most an hour.
-fn pause_seconds(attempts: u64) -> i64 {
-    let doubled = 1_i64 << attempts.min(20);
-    doubled.min(NOTICE_PAUSE_SECONDS_MAX)
+fn pause(times: u64) -> Duration {
+    let doubled = 1_u64 << times.saturating_sub(1).min(20);
+    Duration::from_secs(doubled.min(NOTICE_PAUSE_SECONDS_MAX))
 }

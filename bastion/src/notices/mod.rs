@@ -15,7 +15,7 @@ pub mod deliver;
 mod hook;
 mod webhook;
 
-pub use deliver::{Courier, run};
+pub use deliver::{Courier, Tried, Tries, run};
 pub use hook::HookName;
 pub use webhook::WebhookUrl;
 
@@ -59,8 +59,10 @@ pub async fn enqueue(batch: &mut Batch, notice: &Notice<'_>) -> Result<(), Chang
     if text.len() > NOTICE_BYTES_MAX {
         return Err(StoreError::failed("a notice is too long").into());
     }
-    let sql = "INSERT INTO notices (id, customer, payload_json, next_at) VALUES ($1, $2, $3, $4)";
-    batch.tx().run(sql, &args![id, notice.customer.as_str(), text, now]).await?;
+    let gateway = batch.gateway().to_owned();
+    let sql = "INSERT INTO notices (id, customer, payload_json, gateway, created_at) \
+               VALUES ($1, $2, $3, $4, $5)";
+    batch.tx().run(sql, &args![id, notice.customer.as_str(), text, gateway, now]).await?;
     Ok(())
 }
 
