@@ -95,6 +95,29 @@ impl Call<'_> {
     }
 }
 
+impl Call<'_> {
+    /// The same for a change that only takes away: it still works when the disk of the log is so
+    /// full that nothing else does.
+    pub async fn close<T, F>(&self, label: &'static str, work: F) -> Result<Recorded<T>, Fault>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Batch) -> BoxFuture<'a, Result<T, ChangeError>>
+            + Clone
+            + Send
+            + 'static,
+    {
+        let actor = self.actor();
+        quota::wait(&actor.id).await;
+        let change = self.app.ledger.record_closing(label, move |batch| {
+            Box::pin(async move {
+                stands(batch.tx(), &actor).await?;
+                work(batch).await
+            })
+        });
+        Ok(change.await?)
+    }
+}
+
 /// The one statement that says whether somebody of this role may still act.
 fn standing_sql(kind: ActorKind) -> Option<&'static str> {
     match kind {

@@ -291,11 +291,14 @@ fn whoami(call: &Call<'_>) -> Reply {
 }
 
 fn complaint(fault: &Fault, json: bool) -> Vec<u8> {
-    let sentence = print::shown_lines(fault.to_string().trim_end());
+    let said = fault.to_string();
+    let said = said.trim_end();
     if json {
+        let sentence = print::shown_lines(said.strip_prefix("error: ").unwrap_or(said));
         let value = serde_json::json!({ "error": sentence, "code": fault.code() });
         return format!("{value}\n").into_bytes();
     }
+    let sentence = print::shown_lines(said);
     let prefix = if sentence.starts_with("error:") { "" } else { "bastion: " };
     format!("{prefix}{sentence}\n").into_bytes()
 }

@@ -43,7 +43,7 @@ pub enum Verb {
         /// Their name.
         handle: Handle,
         /// Why, in your words.
-        #[arg(long, required = true, num_args = 1.., value_name = "TEXT")]
+        #[arg(long, num_args = 1.., value_name = "TEXT")]
         reason: Vec<String>,
     },
     /// Let a disabled operator back in
@@ -157,7 +157,7 @@ pub async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
         }
         Verb::Change(change) => alter(call, change).await,
         Verb::Disable { handle, reason } => {
-            let reason = text("--reason", &reason)?;
+            let reason = opt_text("--reason", &reason)?;
             disable(call, handle, reason).await
         }
         Verb::Enable { handle } => enable(call, handle).await,
@@ -290,10 +290,14 @@ async fn update(
     Ok(person)
 }
 
-async fn disable(call: &Call<'_>, handle: Handle, reason: FreeText) -> Result<Reply, Fault> {
+async fn disable(
+    call: &Call<'_>,
+    handle: Handle,
+    reason: Option<FreeText>,
+) -> Result<Reply, Fault> {
     let actor = call.actor();
     let name = handle.clone();
-    let change = call.change("operator disable", move |batch| {
+    let change = call.close("operator disable", move |batch| {
         Box::pin(async move {
             let person = operator(batch.tx(), &name).await?;
             if !person.enabled {
@@ -305,9 +309,11 @@ async fn disable(call: &Call<'_>, handle: Handle, reason: FreeText) -> Result<Re
             let leases = revoke(batch, ground, Cause::OperatorDisabled).await?;
             let event =
                 Event::OperatorDisabled { leases: leases.clone(), operator: person.id.to_string() };
-            batch
-                .append(NewEntry::new(actor, event).with("justification", reason.as_str()))
-                .await?;
+            let mut entry = NewEntry::new(actor, event);
+            if let Some(reason) = reason {
+                entry = entry.with("justification", reason.as_str());
+            }
+            batch.append(entry).await?;
             Ok(leases)
         })
     });

@@ -268,7 +268,7 @@ async fn begin_again(call: &Call<'_>, rebuild: Rebuild) -> Result<Reply, Fault> 
 async fn end(call: &Call<'_>, vm: VmName) -> Result<Reply, Fault> {
     let actor = call.actor();
     let name = vm.clone();
-    let change = call.change("vm retire", move |batch| {
+    let change = call.close("vm retire", move |batch| {
         Box::pin(async move {
             let old = rows::live_instance(batch.tx(), &name).await?;
             let old = old.ok_or_else(|| unknown("VM", name.as_str()))?;

@@ -37,7 +37,7 @@ pub async fn refuse(
 ) -> Result<Reply, Fault> {
     let actor = call.actor();
     let name = id.clone();
-    let change = call.change("consent refuse", move |batch| {
+    let change = call.close("consent refuse", move |batch| {
         Box::pin(async move {
             let stored = ticket::load(batch.tx(), &customer, &name).await?;
             let state = stored.step(TicketEvent::Refused)?;
@@ -65,7 +65,7 @@ pub async fn withdraw(
 ) -> Result<Reply, Fault> {
     let actor = call.actor();
     let name = id.clone();
-    let change = call.change("consent withdraw", move |batch| {
+    let change = call.close("consent withdraw", move |batch| {
         Box::pin(async move {
             let stored = ticket::load(batch.tx(), &customer, &name).await?;
             let state = stored.step(TicketEvent::Withdrawn)?;
@@ -189,7 +189,7 @@ pub async fn expire(app: &App, now: Timestamp) -> Result<usize, LedgerError> {
     if due.is_empty() {
         return Ok(0);
     }
-    let change = app.ledger.record("consent expiry", move |batch| {
+    let change = app.ledger.record_closing("consent expiry", move |batch| {
         Box::pin(async move {
             let mut ended = 0;
             for (id, state) in due {

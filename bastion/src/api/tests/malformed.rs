@@ -240,7 +240,6 @@ fn structure<'a>(world: &'a World, ticket: &str, cases: &mut Vec<Case<'a>>) {
             "operator add x --key",
             "operator show",
             "operator show olga otto",
-            "operator disable olga",
             "operator change olga",
             "operator key add olga",
             "operator training olga",

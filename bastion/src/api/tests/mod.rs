@@ -21,7 +21,7 @@ use serde_json::Value;
 use std::{
     collections::BTreeMap,
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -130,13 +130,10 @@ impl World {
             officer_key: None,
         })
         .unwrap();
-        let mut config = made.config;
-        config.policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
-        let app = App::create(config).await.unwrap();
-        let local = Actor { id: "0".into(), kind: ActorKind::Local };
-        let handle = "odile".parse().unwrap();
-        let first = make_first_officer(&app.ledger, local, handle, &made.officer_key).await;
-        let odile = caller(ActorKind::Officer, first.unwrap().get().as_str(), "odile");
+        let app = App::open(made.config).await.unwrap();
+        let row = app.ledger.db().row_opt("SELECT id FROM officers", &[]).await.unwrap();
+        let id = row.unwrap().text(0).unwrap();
+        let odile = caller(ActorKind::Officer, &id, "odile");
         let nobody = || caller(ActorKind::Gateway, "nobody", "nobody");
         let (_, pem) = keyfile::make_recording_pair().unwrap();
         Self { app, dir, odile, olga: nobody(), otto: nobody(), ada: nobody(), gus: nobody(), pem }
