@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// The exit status of a command that the peer interrupted, as a shell has it.
 const EXIT_INTERRUPTED: u32 = 130;
 const EXIT_USAGE: u32 = 2;
+const EXIT_FAILED: u32 = 1;
 
 /// Runs the command of a channel.
 pub(super) async fn run(session: &Session, asked: Asked) {
@@ -59,7 +60,9 @@ pub(super) async fn run(session: &Session, asked: Asked) {
         Err(error) => return voice.last_words(&format!("bastion: {error}\n"), EXIT_USAGE).await,
     };
     let status = tokio::select! {
-        status = api::run(&session.app, invocation, &mut voice) => u32::try_from(status).unwrap_or(1),
+        status = api::run(&session.app, invocation, &mut voice) => {
+            u32::try_from(status).unwrap_or(EXIT_FAILED)
+        }
         () = interrupted(&input) => EXIT_INTERRUPTED,
         () = typed_interrupt(&input), if terminal => EXIT_INTERRUPTED,
     };

@@ -135,7 +135,9 @@ async fn attend(
     let mut asked = session.ending();
     let (end, over) = tokio::select! {
         ended = &mut running => (session.asked_for().unwrap_or_else(|| end_of(&ended)), true),
-        end = asked.wait_for(Option::is_some) => (end.ok().and_then(|end| *end).unwrap_or(End::Left), false),
+        end = asked.wait_for(Option::is_some) => {
+            (end.ok().and_then(|end| *end).unwrap_or(End::Left), false)
+        }
         () = idle(open.subscribe(), session.app.config.ingress.idle) => (End::Idle, false),
     };
     if !over {

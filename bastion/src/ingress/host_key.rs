@@ -37,7 +37,10 @@ pub enum HostKeyError {
 /// Host keys with their certificates, until these have to be renewed; the gateway's own is that of
 /// no VM.
 #[derive(Default)]
-pub(super) struct HostKeys(Mutex<HashMap<Option<VmName>, (Timestamp, Arc<server::Config>)>>);
+pub(super) struct HostKeys(Mutex<HashMap<Option<VmName>, Shown>>);
+
+/// What is shown, and until when.
+type Shown = (Timestamp, Arc<server::Config>);
 
 impl HostKeys {
     /// What to show in front of a VM. Only for VMs that the operator may know.

@@ -39,10 +39,12 @@ impl Login {
         match (account.parse(), vm_name(vm)) {
             (Ok(account), Some(vm)) => Self::Vm { account, vm },
             (Err(_), _) => Self::Malformed(
-                "what stands before the '+' is no account: use ACCOUNT+VM@bastion, for example ops+pg-1.acme",
+                "what stands before the '+' is no account: use ACCOUNT+VM@bastion, for example \
+                 ops+pg-1.acme",
             ),
             (_, None) => Self::Malformed(
-                "what stands after the '+' is no VM name: use ACCOUNT+VM@bastion, for example ops+pg-1.acme",
+                "what stands after the '+' is no VM name: use ACCOUNT+VM@bastion, for example \
+                 ops+pg-1.acme",
             ),
         }
     }

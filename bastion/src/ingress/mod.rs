@@ -172,7 +172,8 @@ fn welcome(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, place: Pla
     tokio::spawn(connection::serve(wire, stream));
 }
 
-/// Ends all channels, so that each operator is told, then all sessions, and gives their last entries a moment.
+/// Ends all channels, so that each operator is told, then all sessions, and gives their last
+/// entries a moment.
 async fn drain(app: &App) {
     app.live.end_all(Cause::GatewayStopping);
     tokio::time::sleep(LAST_WORDS).await;

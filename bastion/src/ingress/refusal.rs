@@ -24,7 +24,8 @@ pub(super) struct Refusal {
 
 pub(super) const DESTINATION: Refusal = Refusal {
     code: "destination_refused",
-    sentence: "the bastion forwards to the ssh port of VMs that you may reach, and to nothing else: try `ssh bastion ls`",
+    sentence: "the bastion forwards to the ssh port of VMs that you may reach, and to nothing \
+               else: try `ssh bastion ls`",
 };
 pub(super) const REVERSE: Refusal =
     Refusal { code: "forward_refused", sentence: "forwarding from a VM to you is not offered" };
