@@ -101,7 +101,7 @@ pub const DRAIN_MILLIS: u64 = 2000;
 /// Validity of a host certificate that a gateway shows for a VM (`ssh -J`), in seconds.
 pub const JUMP_CERT_SECONDS: i64 = 3600;
 
-// ---- the relay -----------------------------------------------------------------------------------
+// ---- the relay ----------------------------------------------------------------------------------
 
 /// Bytes that one direction of a channel keeps in memory before it takes to disk.
 pub const FIFO_MEMORY_BYTES_MAX: usize = 6 << 20;

@@ -35,7 +35,7 @@ fn person(event: &Event) -> Option<(About, String)> {
         Event::TrainingRecorded { operator, course, completed_at, valid_until } => (
             About::Operator(operator.clone()),
             format!(
-                "operator {operator} completed {course} at {completed_at}, valid until {valid_until}"
+                "operator {operator} completed {course} at {completed_at}, valid to {valid_until}"
             ),
         ),
         Event::KeyAdded { fingerprint, role, subject } => {

@@ -1,7 +1,7 @@
 //! The report: what was done to a customer's services in a period, as a fold over the log.
 //!
 //! ```text
-//! verified entries, in order ─▶ Fold::push ─▶ Fold::finish(verification) ─▶ Report ─▶ HTML, CSV, JSON
+//! verified entries ─▶ Fold::push ─▶ Fold::finish(verification) ─▶ Report ─▶ HTML, CSV, JSON
 //! ```
 //!
 //! Nothing else goes in: no table of the store, no clock. So whoever has the entries and their
