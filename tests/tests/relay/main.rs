@@ -110,6 +110,35 @@ async fn a_reader_that_sleeps_neither_hangs_nor_loses_a_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn new_keys_under_load_lose_nothing() {
+    let world = world("rekey").await;
+    let ssh = world.ssh(&["-o", "RekeyLimit=4M"]);
+    let script = format!(
+        "set -o pipefail; head -c 64M /dev/urandom > {0}/random; \
+         {ssh} cat < {0}/random | (sleep 2; cmp - {0}/random) && echo same",
+        world.vm.folder.display()
+    );
+    assert_eq!(said(&shell(&script, 90).await), "same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_channels_on_one_connection_each_get_their_own_bytes() {
+    let world = world("many").await;
+    let (master, slave) = (world.ssh(&["-M", "-N", "-f"]), world.ssh(&[]));
+    shell(&master, 20).await;
+    let script = format!(
+        "for n in $(seq 1 24); do (head -c 2M /dev/zero | tr '\\0' \"\\\\$n\" | \
+         {slave} \"cat; echo err$n >&2; exit $n\" 2>/dev/null | wc -c; \
+         echo status ${{PIPESTATUS[2]}}) & done | sort | uniq -c; wait"
+    );
+    let done = shell(&script, 120).await;
+    let lines: Vec<_> = said(&done).lines().map(|line| line.trim().to_owned()).collect();
+    assert!(lines.contains(&format!("24 {}", 2 << 20)), "{done:?}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("1 status")).count(), 24, "{done:?}");
+    shell(&world.ssh(&["-O", "exit"]), 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn beside_a_stalled_channel_another_answers_quickly() {
     let world = world("beside").await;
     let (master, slave) = (world.ssh(&["-M", "-N", "-f"]), world.ssh(&[]));
