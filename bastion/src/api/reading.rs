@@ -76,11 +76,17 @@ pub(super) async fn openings(call: &Call<'_>, entry: &Entry) -> Result<Vec<Openi
         })?;
     }
     let withholds = withholds(call);
-    Ok(found.into_iter().filter(|o| !withholds || !is_personal(&o.field)).collect())
+    Ok(found.into_iter().filter(|o| !withholds || !is_withheld(entry, &o.field)).collect())
+}
+
+/// Whether a customer is not told this. What the provider's people typed may name one of them.
+pub(super) fn is_withheld(entry: &Entry, field: &str) -> bool {
+    let typed_by_others = entry.actor.kind != ActorKind::Approver && field == "arguments";
+    typed_by_others || is_personal(field)
 }
 
 /// Whether a field names a person or where they are.
-pub(super) fn is_personal(field: &str) -> bool {
+fn is_personal(field: &str) -> bool {
     PERSONAL.contains(&field)
 }
 

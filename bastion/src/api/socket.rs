@@ -27,6 +27,9 @@ use tokio::{
 /// How long a caller may take to say what it wants.
 const WORDS_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long a caller may take to close after its answer.
+const CLOSED_WITHIN: Duration = Duration::from_secs(5);
+
 /// The listening socket.
 pub struct Socket {
     listener: UnixListener,
@@ -108,16 +111,21 @@ async fn answer(app: &App, stream: UnixStream) -> io::Result<()> {
     // command asked the ledger to record is recorded all the same.
     let code = tokio::select! {
         code = run(app, invocation, &mut out) => code,
-        () = pump(from, pump_to) => return Ok(()),
+        () = pump(&mut from, pump_to) => return Ok(()),
     };
-    out.send(&Frame::Exit(u8::try_from(code).unwrap_or(1))).await
+    out.send(&Frame::Exit(u8::try_from(code).unwrap_or(1))).await?;
+    out.to.shutdown().await?;
+    // Closing with something unread would take the answer away from a caller that is still
+    // reading; so what else it sends is let go until it closes.
+    let rest = async { while let Ok(Some(_)) = frame::read(&mut from).await {} };
+    tokio::time::timeout(CLOSED_WITHIN, rest).await.map_err(|_| io::ErrorKind::TimedOut.into())
 }
 
 /// Carries standard input to the command; returns when the caller is gone.
-async fn pump(mut from: OwnedReadHalf, to: DuplexStream) {
+async fn pump(from: &mut OwnedReadHalf, to: DuplexStream) {
     let mut to = Some(to);
     loop {
-        match frame::read(&mut from).await {
+        match frame::read(from).await {
             Ok(Some(Frame::Input(piece))) => {
                 // A command that reads no further drops its end; the rest is let go.
                 if let Some(open) = &mut to

@@ -98,7 +98,7 @@ pub async fn run(
     out: &mut LocalOutput,
 ) -> Result<ExitCode, Fault> {
     match UnixStream::connect(&config.socket).await {
-        Ok(stream) => ask(stream, argv, out).await.map_err(broken_off),
+        Ok(stream) => ask(stream, argv, out).await,
         Err(cause)
             if matches!(
                 cause.kind(),
@@ -126,31 +126,41 @@ pub async fn run(
 }
 
 /// Asks a running gateway.
-async fn ask(stream: UnixStream, argv: Vec<String>, out: &mut LocalOutput) -> io::Result<ExitCode> {
+async fn ask(
+    stream: UnixStream,
+    argv: Vec<String>,
+    out: &mut LocalOutput,
+) -> Result<ExitCode, Fault> {
     // The writing half stays open to the end: closing it would end the command.
     let (mut from, mut to) = stream.into_split();
-    frame::write(&mut to, &Frame::Words(argv)).await?;
-    frame::write(&mut to, &Frame::InputEnd).await?;
+    frame::write(&mut to, &Frame::Words(argv)).await.map_err(broken_off)?;
+    frame::write(&mut to, &Frame::InputEnd).await.map_err(broken_off)?;
     loop {
-        match frame::read(&mut from).await? {
-            Some(Frame::Out(bytes)) => out.answer(&bytes)?,
-            Some(Frame::Err(bytes)) => io::stderr().write_all(&bytes)?,
-            Some(Frame::FileName(name)) => out.begin_file(&name)?,
-            Some(Frame::FilePiece(bytes)) => out.file_piece(&bytes)?,
+        let written = match frame::read(&mut from).await.map_err(broken_off)? {
+            Some(Frame::Out(bytes)) => out.answer(&bytes),
+            Some(Frame::Err(bytes)) => io::stderr().write_all(&bytes),
+            Some(Frame::FileName(name)) => out.begin_file(&name),
+            Some(Frame::FilePiece(bytes)) => out.file_piece(&bytes),
             Some(Frame::Exit(code)) => return Ok(ExitCode::from(code)),
-            Some(_) => return Err(io::ErrorKind::InvalidData.into()),
-            None => return Err(io::ErrorKind::UnexpectedEof.into()),
-        }
+            Some(_) => return Err(broken_off(io::ErrorKind::InvalidData.into())),
+            None => return Err(broken_off(io::ErrorKind::UnexpectedEof.into())),
+        };
+        written.map_err(unwritten)?;
     }
 }
 
+/// The gateway's end of the socket failed: whatever it did, its answer is not whole.
 fn broken_off(cause: io::Error) -> Fault {
+    Fault::failed(format!(
+        "the gateway's answer broke off ({cause}); see its own log, then try again"
+    ))
+}
+
+/// Our own end failed: the answer cannot be passed on.
+fn unwritten(cause: io::Error) -> Fault {
     match cause.kind() {
-        // The reader of our output closed it: `bastion audit query | head`.
+        // The reader of our output has seen enough: `bastion audit query | head`.
         io::ErrorKind::BrokenPipe => Fault { exit: 0, sentence: String::new() },
-        io::ErrorKind::UnexpectedEof => {
-            Fault::failed("the gateway closed the connection; see its own log, then try again")
-        }
-        _ => Fault::failed(format!("the gateway's answer broke off: {cause}")),
+        _ => Fault::failed(format!("the answer cannot be written: {cause}")),
     }
 }

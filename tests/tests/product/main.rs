@@ -19,6 +19,7 @@ macro_rules! on_both_stores {
 }
 use on_both_stores;
 
+mod asking_the_log;
 mod crash;
 mod forms;
 mod logging_in;
@@ -31,7 +32,9 @@ mod promise_5_one_vm_one_life;
 mod promise_6_only_trained_operators;
 mod races;
 mod reaching_a_vm;
+mod recordings;
 mod refusals;
+mod reports;
 mod tamper;
 mod two_gateways;
 mod walk;

@@ -29,7 +29,7 @@ pub(super) async fn show(call: &mut Call<'_>, seq: u64) -> Result<Reply, Fault> 
     let openings = reading::openings(call, &found.entry).await?;
     let state = |field: &str| match openings.iter().find(|opening| opening.field == field) {
         Some(opening) => (print::quoted(&opening.value), json!(opening.value)),
-        None if reading::withholds(call) && reading::is_personal(field) => {
+        None if reading::withholds(call) && reading::is_withheld(&found.entry, field) => {
             ("(withheld)".into(), json!({ "withheld": true }))
         }
         None => ("(erased)".into(), json!({ "erased": true })),
