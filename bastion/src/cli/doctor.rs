@@ -149,7 +149,7 @@ fn policy(config: &Config, findings: &mut Findings) {
 fn disk(config: &Config, findings: &mut Findings) {
     let mut look = |what, dir: &Path, least: u64| match statvfs(dir) {
         Ok(stat) => {
-            let free = u64::from(stat.blocks_available()) * u64::from(stat.fragment_size());
+            let free = stat.blocks_available() * stat.fragment_size();
             let found = format!("{} MiB free at {}", free >> 20, dir.display());
             if free < least {
                 findings.fail(what, format!("{found}: {} MiB are needed", least >> 20));

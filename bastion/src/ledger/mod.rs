@@ -4,7 +4,7 @@
 //! ([`sequencer`]) opens a transaction, takes the head of the log, and runs the closure in it: the
 //! closure reads facts, decides, writes rows and appends entries through [`Batch`]. The writer goes
 //! on with whatever else is queued, links all entries ([`batch`]), writes and flushes them in one
-//! commit ([`write`]), reads them back, hashes them again, and only then answers every caller.
+//! commit ([`mod@write`]), reads them back, hashes them again, and only then answers every caller.
 //!
 //! What an answer means:
 //!

@@ -63,6 +63,5 @@ fn load_and_kill(world: &mut World, after: Duration) -> usize {
         stop.store(true, Ordering::Relaxed);
     });
     world.kill();
-    let answered = *answered.lock().unwrap();
-    answered
+    answered.into_inner().unwrap()
 }

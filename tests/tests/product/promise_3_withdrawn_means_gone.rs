@@ -37,7 +37,7 @@ impl Work {
 
     /// Waits for its end, which must come in time and say why.
     #[track_caller]
-    fn is_cut(mut self, since: Instant, why: &str) {
+    fn must_be_cut(mut self, since: Instant, why: &str) {
         loop {
             if self.child.try_wait().unwrap().is_some() {
                 break;
@@ -66,7 +66,7 @@ fn every_channel_on_a_withdrawn_consent_ends(world: &mut World) {
     let since = Instant::now();
     world.order(Acme, &format!("consent withdraw {ticket} --reason enough"));
     for work in [exec, shell, form] {
-        work.is_cut(since, "withdr");
+        work.must_be_cut(since, "withdr");
     }
     // What does not rest on it goes on.
     let mut beside = beside;
@@ -89,20 +89,20 @@ fn every_ground_that_goes_away(world: &mut World) {
     let work = Work::start(world, &["ops@pg-1.globex", "sh"]);
     let since = Instant::now();
     world.order(Odile, "service sources globex-pg 192.0.2.0/24");
-    work.is_cut(since, "address");
+    work.must_be_cut(since, "address");
     world.ssh(Olga, &["ops@pg-1.globex", "id"]).exits(254).complains("address");
     world.order(Odile, "service sources globex-pg --anywhere");
 
     let work = Work::start(world, &["ops@pg-2.acme", "sh"]);
     let since = Instant::now();
     world.order(Odile, "vm retire pg-2.acme");
-    work.is_cut(since, "retired");
+    work.must_be_cut(since, "retired");
     world.ssh(Olga, &["ops+pg-2.acme@bastion", "id"]).exits(254);
 
     let work = Work::start(world, &["ops@pg-1.acme", "sh"]);
     let since = Instant::now();
     world.order(Odile, "operator disable olga --reason a test");
-    work.is_cut(since, "disabled");
+    work.must_be_cut(since, "disabled");
     assert_ne!(world.ssh(Olga, &["ops@pg-1.acme", "id"]).exit, 0);
     world.order(Odile, "operator enable olga");
     world.ssh(Olga, &["ops@pg-1.acme", "true"]).exits(0);

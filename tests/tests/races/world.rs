@@ -216,7 +216,7 @@ impl World {
     /// it is the opening that comes late.
     pub fn pauses(&self, round: usize) -> (Duration, Duration) {
         let swept = Duration::from_micros((round as u64 * 397) % 12_000);
-        if round % 4 == 0 { (swept / 3, Duration::ZERO) } else { (Duration::ZERO, swept) }
+        if round.is_multiple_of(4) { (swept / 3, Duration::ZERO) } else { (Duration::ZERO, swept) }
     }
 
     /// The whole chain still holds.

@@ -142,8 +142,8 @@ async fn channel(shared: Arc<Shared>, down: Downstream) {
     if let Err(why) = try_channel(&shared, down).await {
         let said = format!("gateway: {why}\r\n").into_bytes();
         drop(handle.extended_data(id, 1, said).await);
-        drop(handle.exit_status_request(id, 254).await);
-        drop(handle.close(id).await);
+        handle.exit_status_request(id, 254).await.ok();
+        handle.close(id).await.ok();
     }
 }
 
