@@ -262,6 +262,9 @@ pub const LOG_RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 /// How often a full disk is looked at again, in milliseconds.
 pub const LOG_FULL_RETRY_MILLIS: u64 = 1000;
 
+/// How often a log that could not be written is tried while nobody asks, in milliseconds.
+pub const LOG_PROBE_MILLIS: u64 = 500;
+
 /// How long SQLite waits for a lock, in seconds.
 pub const SQLITE_BUSY_SECONDS_MAX: u64 = 5;
 

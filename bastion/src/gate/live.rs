@@ -4,7 +4,8 @@
 //! marks the leases in the store. [`Live::watch`] reads those marks at every tick and whenever
 //! somebody on this gateway calls [`Live::wake`], and tells the channels. Whoever cannot read them
 //! for [`CONFIRM_MILLIS_MAX`] does not know whether a consent still holds, so data channels end;
-//! the others follow after [`GRACE_MILLIS_MAX`].
+//! the others follow after [`GRACE_MILLIS_MAX`]. A log that cannot be written ends data channels
+//! at once, even where the marks can still be read: a full disk, say.
 
 use audit_schema::event::Level;
 use bastion_core::{
@@ -78,12 +79,17 @@ impl Live {
     /// Runs for the life of the gateway: reads the marks and ends what they name.
     pub async fn watch(&self, ledger: &Ledger) {
         let mut confirmed = Instant::now();
+        let mut trouble = ledger.trouble();
+        let mut writer_gone = false;
         loop {
             let tick = Duration::from_millis(WATCH_TICK_MILLIS);
             tokio::select! {
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(tick) => {}
+                changed = trouble.changed(), if !writer_gone => writer_gone = changed.is_err(),
             }
+            let since = *trouble.borrow_and_update();
+            self.cut_unwritten(since.map(|since| since.elapsed()), writer_gone);
             if self.count() == 0 {
                 confirmed = Instant::now();
                 continue;
@@ -101,6 +107,16 @@ impl Live {
                 Err(_) => tracing::warn!("the store does not confirm live leases in time"),
             }
             self.cut_unconfirmed(confirmed.elapsed());
+        }
+    }
+
+    /// Nothing can be written for so long; or never again, because the writer has ended.
+    fn cut_unwritten(&self, trouble: Option<Duration>, writer_gone: bool) {
+        let grace = Duration::from_millis(GRACE_MILLIS_MAX);
+        if writer_gone || trouble.is_some_and(|silence| silence > grace) {
+            self.end_where(|_| true, Cause::LogUnavailable);
+        } else if trouble.is_some() {
+            self.end_where(|level| level == Level::Data, Cause::LogUnavailable);
         }
     }
 

@@ -50,7 +50,10 @@ use bastion_core::limits::{APPEND_WAIT_SECONDS_MAX, LEDGER_QUEUE_CHANGES_MAX};
 use checkpoint::LogKey;
 use futures_util::future::BoxFuture;
 use job::{Job, Purpose, Turn};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::{mpsc, watch};
 
 /// A handle to the log; cheap to clone. The writer ends when the last handle is gone.
@@ -67,6 +70,7 @@ struct Shared {
     queue: mpsc::Sender<Job>,
     /// The size of the log as this gateway last saw it; whoever follows waits for it to change.
     size: watch::Receiver<u64>,
+    trouble: watch::Receiver<Option<Instant>>,
     close: watch::Sender<bool>,
     metrics: Arc<sequencer::Metrics>,
 }
@@ -86,6 +90,7 @@ impl Ledger {
         let (queue, jobs) = mpsc::channel(LEDGER_QUEUE_CHANGES_MAX);
         let (size_seen, size) = watch::channel(head.size());
         let (close, closing) = watch::channel(false);
+        let (trouble_seen, trouble) = watch::channel(None);
         let metrics = Arc::new(sequencer::Metrics::default());
         let writer = sequencer::Sequencer::new(sequencer::Parts {
             db: db.clone(),
@@ -93,6 +98,7 @@ impl Ledger {
             hooks: opening.hooks,
             head,
             size: size_seen,
+            trouble: trouble_seen,
             metrics: Arc::clone(&metrics),
             exclusive: opening.exclusive,
             conn,
@@ -100,7 +106,7 @@ impl Ledger {
         tokio::spawn(writer.run(jobs, closing));
         let key = LogKey::new(opening.log_key, origin.clone());
         let gateway = opening.gateway;
-        let shared = Shared { db, origin, gateway, key, queue, size, close, metrics };
+        let shared = Shared { db, origin, gateway, key, queue, size, trouble, close, metrics };
         Self { shared: Arc::new(shared) }
     }
 
@@ -221,6 +227,12 @@ impl Ledger {
     /// The size of the log as this gateway last saw it, and a way to wait for it to change.
     pub fn size(&self) -> watch::Receiver<u64> {
         self.shared.size.clone()
+    }
+
+    /// Since when nothing can be written, none while all is well; a way to wait for a change. The
+    /// sending half is gone when the writer has ended: then nothing can be written any more.
+    pub fn trouble(&self) -> watch::Receiver<Option<Instant>> {
+        self.shared.trouble.clone()
     }
 
     /// Numbers for the metrics page.

@@ -48,12 +48,14 @@ impl Room {
 
     /// Whether a change may be made now.
     pub fn admits(&mut self, job: &Job) -> bool {
+        job.purpose == Purpose::Closing || self.has_room()
+    }
+
+    /// Whether there is room; looks again if the disk was full, but not too often.
+    pub fn has_room(&mut self) -> bool {
         let Some(look_at) = self.full else {
             return true;
         };
-        if job.purpose == Purpose::Closing {
-            return true;
-        }
         let now = Instant::now();
         if now < look_at {
             return false;

@@ -22,7 +22,8 @@ use crate::{
 };
 use audit_schema::{hash::Hash, merkle, time::Timestamp};
 use bastion_core::limits::{
-    BATCH_ENTRIES_MAX, BATCH_MILLIS_MAX, CLOCK_SKEW_MICROS_MAX, POSTGRES_STATEMENT_SECONDS_MAX,
+    BATCH_ENTRIES_MAX, BATCH_MILLIS_MAX, CLOCK_SKEW_MICROS_MAX, LOG_PROBE_MILLIS,
+    POSTGRES_STATEMENT_SECONDS_MAX,
 };
 use std::{
     sync::{
@@ -40,6 +41,8 @@ pub(super) struct Parts {
     pub hooks: Hooks,
     pub head: Head,
     pub size: watch::Sender<u64>,
+    /// Since when nothing can be written; none while all is well.
+    pub trouble: watch::Sender<Option<Instant>>,
     pub metrics: Arc<Metrics>,
     /// Whether no other process may write under this gateway's name.
     pub exclusive: bool,
@@ -76,6 +79,21 @@ pub(super) struct Sequencer {
     room: Room,
 }
 
+/// How often a log in trouble is tried.
+const PROBE_PAUSE: Duration = Duration::from_millis(LOG_PROBE_MILLIS);
+
+/// What the writer does next.
+enum Next {
+    /// A batch that begins with this change.
+    Batch(Job),
+    /// See whether it can be written again.
+    Probe,
+    /// Write what is queued, and take nothing more.
+    Drain,
+    /// There is nothing more.
+    End,
+}
+
 /// The writer is to end.
 struct Ended;
 
@@ -96,15 +114,22 @@ impl Sequencer {
         mut close: watch::Receiver<bool>,
     ) {
         loop {
+            let in_trouble = self.parts.trouble.borrow().is_some();
             let next = tokio::select! {
-                next = jobs.recv() => next,
-                _ = close.wait_for(|close| *close), if !jobs.is_closed() => {
-                    jobs.close();
-                    continue;
-                }
+                job = jobs.recv() => job.map_or(Next::End, Next::Batch),
+                _ = close.wait_for(|close| *close), if !jobs.is_closed() => Next::Drain,
+                () = tokio::time::sleep(PROBE_PAUSE), if in_trouble => Next::Probe,
             };
-            let Some(first) = next else { break };
-            if let Err(Ended) = self.batch(first, &mut jobs).await {
+            let done = match next {
+                Next::Batch(first) => self.batch(first, &mut jobs).await,
+                Next::Probe => self.probe().await,
+                Next::Drain => {
+                    jobs.close();
+                    Ok(())
+                }
+                Next::End => Err(Ended),
+            };
+            if let Err(Ended) = done {
                 break;
             }
             self.wal.after_batch(&self.parts.db, &self.parts.metrics).await;
@@ -161,7 +186,7 @@ impl Sequencer {
         if *error == StoreError::Full {
             self.room.is_full();
         }
-        METRICS.alarm(Alarm::Log, true);
+        self.note_trouble(error);
         tracing::error!(%error, "a batch was not recorded; run `bastion doctor`");
         let error = LedgerError::from(error.clone());
         ran.into_iter().for_each(|(job, _)| self.fail(job, error.clone()));
@@ -269,7 +294,7 @@ impl Sequencer {
             job.recorded(stamp);
         }
         METRICS.batch(entries);
-        METRICS.alarm(Alarm::Log, self.room.found_full());
+        self.note_well();
         metrics.batches.fetch_add(1, Ordering::Relaxed);
         metrics.entries.fetch_add(entries as u64, Ordering::Relaxed);
         metrics.last_batch_micros.store(micros(began), Ordering::Relaxed);
@@ -283,7 +308,7 @@ impl Sequencer {
         jobs: &mut mpsc::Receiver<Job>,
         error: &StoreError,
     ) -> Result<(), Ended> {
-        METRICS.alarm(Alarm::Log, true);
+        self.note_trouble(error);
         tracing::error!(%error, "the log is not available; run `bastion doctor`");
         let error = LedgerError::from(error.clone());
         // Those that waited with it; who comes after this answer gets a try of their own.
@@ -296,12 +321,48 @@ impl Sequencer {
         Ok(())
     }
 
+    /// From now on nothing can be written: channels that may not go on without a log hear of it.
+    fn note_trouble(&self, error: &StoreError) {
+        METRICS.alarm(Alarm::Log, true);
+        if matches!(error, StoreError::Full | StoreError::Unavailable(_)) {
+            self.parts.trouble.send_if_modified(|since| {
+                let first = since.is_none();
+                since.get_or_insert_with(Instant::now);
+                first
+            });
+        }
+    }
+
+    /// A batch is durable. (Closing entries still are while the disk is full.)
+    fn note_well(&self) {
+        let well = !self.room.found_full();
+        METRICS.alarm(Alarm::Log, !well);
+        self.parts.trouble.send_if_modified(|since| well && since.take().is_some());
+    }
+
+    /// In trouble, and nobody asks for an entry: whether the head can be had again, and there is
+    /// room. Otherwise an idle log would look broken long after it is not.
+    async fn probe(&mut self) -> Result<(), Ended> {
+        match self.begin().await {
+            Ok(batch) => {
+                self.conn = batch.into_parts().tx.rollback().await.ok();
+                if self.conn.is_some() && self.room.has_room() {
+                    self.note_well();
+                }
+                Ok(())
+            }
+            Err(Failure::NotWritten(_)) => Ok(()),
+            Err(Failure::Unknown(what)) => Err(self.unknown(&what)),
+        }
+    }
+
     fn fail(&self, job: Job, error: LedgerError) {
         self.parts.metrics.failed.fetch_add(1, Ordering::Relaxed);
         job.failed(error);
     }
 
     fn unknown(&self, what: &str) -> Ended {
+        self.note_trouble(&StoreError::Unavailable(what.to_owned()));
         (self.parts.hooks.fatal)(what);
         Ended
     }

@@ -1,11 +1,15 @@
 //! Each write of a batch failed, in both ways: undone, and done but answered with an error.
 
 use crate::world::{World, entry_of, on_both_stores, survivor};
-use audit_schema::time::Timestamp;
-use bastion::ledger::{
-    Hooks, LedgerError,
-    hooks::{Fault, Step},
+use audit_schema::{event::Level, time::Timestamp};
+use bastion::{
+    gate::Live,
+    ledger::{
+        Hooks, LedgerError,
+        hooks::{Fault, Step},
+    },
 };
+use bastion_core::lease::Cause;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -191,4 +195,30 @@ async fn a_disk_that_is_really_full_still_closes_what_is_open() {
     assert_eq!(ledger.verify().await, Ok(recorded), "opened again");
     ledger.close().await;
     run("umount", &[]);
+}
+
+/// Disks and servers come back; until then no data channel goes on, and the others not for long.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_written_cuts_data_channels_at_once() {
+    let (hooks, armed) = one_fault(Step::Commit, Fault::Full);
+    let world = World::sqlite();
+    let ledger = world.create_with(hooks).await;
+    let live = Arc::new(Live::default());
+    let (watched, log) = (Arc::clone(&live), ledger.clone());
+    let watch = tokio::spawn(async move { watched.watch(&log).await });
+    let mut data = live.register(&"l-data".parse().expect("a lease"), Level::Data);
+    let shell = live.register(&"l-ops".parse().expect("a lease"), Level::Troubleshoot);
+    ledger.append("well", secret()).await.expect("appends");
+    assert_eq!((*data.borrow(), *shell.borrow()), (None, None));
+    armed.store(true, Ordering::SeqCst);
+    assert!(matches!(ledger.append("fails", secret()).await, Err(LedgerError::Full)));
+    let within = std::time::Duration::from_secs(1);
+    let cut = tokio::time::timeout(within, data.wait_for(Option::is_some)).await;
+    assert_eq!(*cut.expect("within a second").expect("is told"), Some(Cause::LogUnavailable));
+    // The disk has room again, which the writer finds out by itself.
+    let mut trouble = ledger.trouble();
+    let well = tokio::time::timeout(within * 3, trouble.wait_for(Option::is_none)).await;
+    well.expect("within three seconds").expect("is told");
+    assert_eq!(*shell.borrow(), None, "it was within its grace");
+    watch.abort();
 }
