@@ -176,7 +176,7 @@ fn values<'a>(world: &'a World, cases: &mut Vec<Case<'a>>) {
         (
             &world.odile,
             format!("{training} --completed {{}} --valid-until 2126-01-01"),
-            "today 2126-01-01 2125-12-31 2026-13-01 2026-02-30 24.11.2026 2026-11-24T25:00:00Z -1 0",
+            "today 2126-01-01 2026-13-01 2026-02-30 24.11.2026 2026-11-24T25:00:00Z -1 0",
         ),
         (
             &world.odile,
@@ -256,7 +256,7 @@ fn structure<'a>(world: &'a World, ticket: &str, cases: &mut Vec<Case<'a>>) {
             "vm add x",
             "vm add x --service acme-pg --address 127.0.0.1:1",
             "vm add x --service acme-pg --address 127.0.0.1:1 --account a:data --account a:data",
-            "vm add x --service acme-pg --address 127.0.0.1:1 --address 127.0.0.1:2 --account a:data",
+            "vm add x --service acme-pg --address 127.0.0.1:1 --address [::1]:2 --account a:x",
             "vm rebuild",
             "vm rebuild pg-1.acme --account a:data --account a:troubleshoot",
             "policy show extra",
