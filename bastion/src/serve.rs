@@ -9,10 +9,11 @@ use crate::{
     app::{App, StartError, policy},
     config::Config,
     ingress::{ListenError, Listener},
-    keyfile, metrics,
+    keyfile,
+    metrics::{self, Alarm, METRICS},
     notices::{self, Courier},
 };
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet};
 
 /// What `bastion serve` may be told besides its configuration.
@@ -81,6 +82,7 @@ fn background(app: &Arc<App>, socket: Socket, courier: Courier) -> JoinSet<()> {
     tasks.spawn(async move { watching.live.watch(&watching.ledger).await });
     tasks.spawn(api::sweep(Arc::clone(app)));
     tasks.spawn(notices::run(courier));
+    tasks.spawn(index(Arc::clone(app)));
     if let Some(address) = app.config.metrics {
         tasks.spawn(async move {
             if let Err(error) = metrics::serve(address).await {
@@ -89,6 +91,23 @@ fn background(app: &Arc<App>, socket: Socket, courier: Courier) -> JoinSet<()> {
         });
     }
     tasks
+}
+
+/// Feeds the query index for the life of the gateway, and says how far behind it is.
+async fn index(app: Arc<App>) {
+    loop {
+        match app.projection().await {
+            Ok(index) => {
+                METRICS.alarm(Alarm::Projection, false);
+                METRICS.projection_lag(index.lag());
+            }
+            Err(error) => {
+                METRICS.alarm(Alarm::Projection, true);
+                tracing::warn!(%error, "the query index cannot be opened; audit query will fail");
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
 }
 
 async fn check_policy(app: &App, serving: Serving) -> Result<(), StartError> {
