@@ -44,6 +44,7 @@ pub(super) async fn run(session: &Session, to: To, asked: Asked) {
     let Asked { what, pty, env, input, write, handle, held, .. } = asked;
     let setup = Setup { kind: program(&what), pty, env, notice: None };
     let terminal = setup.pty.is_some();
+    session.patience().await;
     let over = match request(session, to, &what, terminal) {
         Ok(request) => pass(session, request, Downstream { input, write, handle, setup }).await,
         Err(fault) => Over::spoken(write, &fault),
@@ -55,7 +56,6 @@ pub(super) async fn run(session: &Session, to: To, asked: Asked) {
 /// The pipeline.
 async fn pass(session: &Session, request: AccessRequest, mut operator: Downstream) -> Over {
     let app = &session.app;
-    session.patience().await;
     let grant = match step("decide", app.gate.decide(request)).await {
         Ok(Ok(grant)) => grant,
         Ok(Err(denial)) => return Over::denied(session, operator.write, denial.get()),

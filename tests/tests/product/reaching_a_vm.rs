@@ -31,8 +31,14 @@ fn both_forms_are_one_engine(world: &mut World) {
     assert_eq!(granted.len(), 10);
     for grant in granted {
         let story = log.story_of(grant["lease"].as_str().unwrap());
-        let kinds = ["access.granted", "certificate.issued", "channel.closed"];
-        assert!(kinds.iter().all(|kind| story.contains(kind)), "{story:?}");
+        assert_eq!(story, ["access.granted", "certificate.issued", "channel.closed"]);
+    }
+    // Each certificate names the recording that its channel's last entry seals.
+    let closed = log.events("channel.closed");
+    for issued in log.events("certificate.issued") {
+        let end = closed.iter().find(|end| end["lease"] == issued["lease"]).unwrap();
+        assert_eq!(end["recording"], issued["recording"]);
+        assert_eq!(end["recording_digest"].as_str().unwrap().len(), 64, "{end}");
     }
 }
 
@@ -114,6 +120,16 @@ fn files_go_both_ways(world: &World) {
     let sync = ["-a", "-e", shell, "up", "ops@pg-1.acme:/tmp/ingress-up"];
     world.run("rsync", &sync).exits(0);
     world.ssh(Olga, &["ops@pg-1.acme", "rm /tmp/ingress-up"]).exits(0);
+    // Both transfers over sftp stand in the log, with what went through.
+    let digest = world.run("sha256sum", &["up"]).exits(0).text();
+    let digest = digest.split_whitespace().next().expect("a digest");
+    let log = world.log();
+    for direction in ["upload", "download"] {
+        let went = |file: &&&serde_json::Value| file["direction"] == direction;
+        let files = log.events("file.transferred");
+        let file = files.iter().find(went).unwrap_or_else(|| panic!("no {direction}"));
+        assert_eq!((&file["sha256"], &file["complete"]), (&digest.into(), &true.into()));
+    }
 }
 
 fn everything_else_is_refused(world: &World) {
