@@ -4,6 +4,7 @@ use super::{Gate, actor};
 use crate::{
     args,
     ledger::{Batch, ChangeError, LedgerError, NewEntry, Recorded},
+    notices::{self, Notice},
 };
 use audit_schema::event::{Direction, Event, Outcome};
 use bastion_core::{authorize::Grant, id::RecordingId};
@@ -131,8 +132,28 @@ async fn close(batch: &mut Batch, grant: &Grant, ended: Ended) -> Result<(), Cha
         recording_bytes: ended.sealed.map(|(_, bytes)| bytes),
         recording_digest: ended.sealed.map(|(digest, _)| digest.to_string()),
     };
-    batch.append(entry(grant, event)).await?;
-    Ok(())
+    let seq = batch.append(entry(grant, event)).await?;
+    tell(batch, grant, ("channel.closed", seq)).await
+}
+
+/// Tells the customer's approvers of a channel that rests on their consent.
+pub(super) async fn tell(
+    batch: &mut Batch,
+    grant: &Grant,
+    (kind, seq): (&'static str, u64),
+) -> Result<(), ChangeError> {
+    let Some(ticket) = grant.ticket() else { return Ok(()) };
+    let request = grant.request();
+    let facts = serde_json::json!({
+        "account": grant.account().name,
+        "lease": request.lease,
+        "operator": request.operator,
+        "session": request.session,
+        "ticket": ticket,
+        "vm": grant.instance().vm,
+    });
+    let notice = Notice { customer: grant.customer(), kind, seq, facts };
+    notices::enqueue(batch, &notice).await
 }
 
 fn entry(grant: &Grant, event: Event) -> NewEntry {

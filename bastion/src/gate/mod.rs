@@ -88,6 +88,7 @@ impl Gate {
             Decision::Granted(grant) => {
                 let seq = batch.append(granted(&grant)).await?;
                 lease(batch, &grant, seq).await?;
+                close::tell(batch, &grant, ("access.granted", seq)).await?;
                 Ok(Ok(*grant))
             }
             Decision::Denied(denial) => {

@@ -115,6 +115,18 @@ async fn a_marked_lease_hears_of_it_within_a_second() {
     watching.abort();
 }
 
+/// The grant and the end of a channel under a consent each leave a notice in their own commit.
+#[tokio::test(flavor = "multi_thread")]
+async fn approvers_are_told_of_each_channel_under_their_consent() {
+    let world = World::start().await;
+    world.tell_the_customer().await;
+    world.granted_ticket().await;
+    let lease = world.lease_for_data().await;
+    assert_eq!(world.notices_of(lease.id()).await, ["access.granted"]);
+    world.close(&lease).await;
+    assert_eq!(world.notices_of(lease.id()).await, ["access.granted", "channel.closed"]);
+}
+
 /// How the races went: a race that always ends the same way is none.
 #[derive(Default)]
 struct Seen {

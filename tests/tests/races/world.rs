@@ -1,6 +1,6 @@
 //! One customer, one VM, one of each person, and both sides of the race.
 
-use audit_schema::event::{Actor, ActorKind, ChannelKind};
+use audit_schema::event::{Actor, ActorKind, ChannelKind, Outcome};
 use bastion::args;
 use bastion::{
     api::{self, Caller, Invocation, Output},
@@ -8,6 +8,7 @@ use bastion::{
     ca::{EgressKey, Lease},
     cli::init,
     entropy,
+    gate::close::Ended,
     ledger::LedgerError,
 };
 use bastion_core::{
@@ -191,6 +192,40 @@ impl World {
             command: None,
             destination: None,
         }
+    }
+
+    /// Has the customer told by a program. It does not exist, so that every notice stays.
+    pub async fn tell_the_customer(&self) {
+        said(&self.app, &self.officer, "customer notify acme --hook nobody", "").await;
+    }
+
+    /// Ends a channel that never carried a byte.
+    pub async fn close(&self, lease: &Lease) {
+        let ended = Ended {
+            outcome: Outcome::Completed,
+            reason: "program_ended".into(),
+            recording: Some(lease.recording().clone()),
+            sealed: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            bytes_err: 0,
+            duration_ms: 0,
+            exit_status: Some(0),
+            exit_signal: None,
+            files: Vec::new(),
+        };
+        self.app.gate.close(lease.grant(), ended).await.unwrap().into_inner();
+    }
+
+    /// What the customer is told of a lease, in order.
+    pub async fn notices_of(&self, lease: &LeaseId) -> Vec<String> {
+        let sql = "SELECT payload_json FROM notices ORDER BY created_at, id";
+        let rows = self.app.ledger.db().rows(sql, &[]).await.unwrap();
+        let told = rows.iter().map(|row| {
+            serde_json::from_str::<serde_json::Value>(&row.text(0).unwrap()).unwrap()
+        });
+        let of_lease = told.filter(|notice| notice["facts"]["lease"] == lease.as_str());
+        of_lease.map(|notice| notice["kind"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Why a lease was revoked, if it was.
