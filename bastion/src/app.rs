@@ -7,10 +7,10 @@
 
 use crate::{
     authn::Authn,
-    ca::{Authorities, Ca},
+    ca::{Authorities, Ca, Live},
     config::{Config, Store},
     egress::Egress,
-    gate::{Gate, Ground, Live, PolicyCell},
+    gate::{Gate, Ground, PolicyCell},
     keyfile::{self, KeyFileError},
     ledger::{
         Ledger, LedgerError, OpenError, Opening, RecordingFound,

@@ -1,7 +1,6 @@
 //! A grant made usable for one channel.
 
-use super::Draft;
-use crate::gate::Live;
+use super::{Draft, Live};
 use audit_schema::time::Timestamp;
 use bastion_core::{
     authorize::Grant,

@@ -10,12 +10,14 @@
 mod host;
 mod issuance;
 mod lease;
+mod live;
 
 pub use host::HostError;
 pub use issuance::Issuance;
 pub use lease::Lease;
+pub use live::Live;
 
-use crate::{gate::Live, ledger::Recorded, relay::recording::Blank};
+use crate::{ledger::Recorded, relay::recording::Blank};
 use bastion_core::{
     authorize::Grant,
     cert::{self, CertContent, CertError, CertTerms},

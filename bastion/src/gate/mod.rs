@@ -7,10 +7,8 @@
 //! lease. There is no third case.
 pub mod close;
 pub mod facts;
-pub mod live;
 
 pub use facts::Ground;
-pub use live::Live;
 
 use crate::{
     args,

@@ -3,7 +3,7 @@
 use crate::world::{World, entry_of, on_both_stores, survivor};
 use audit_schema::{event::Level, time::Timestamp};
 use bastion::{
-    gate::Live,
+    ca::Live,
     ledger::{
         Hooks, LedgerError,
         hooks::{Fault, Step},

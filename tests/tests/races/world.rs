@@ -221,9 +221,9 @@ impl World {
     pub async fn notices_of(&self, lease: &LeaseId) -> Vec<String> {
         let sql = "SELECT payload_json FROM notices ORDER BY created_at, id";
         let rows = self.app.ledger.db().rows(sql, &[]).await.unwrap();
-        let told = rows.iter().map(|row| {
-            serde_json::from_str::<serde_json::Value>(&row.text(0).unwrap()).unwrap()
-        });
+        let told = rows
+            .iter()
+            .map(|row| serde_json::from_str::<serde_json::Value>(&row.text(0).unwrap()).unwrap());
         let of_lease = told.filter(|notice| notice["facts"]["lease"] == lease.as_str());
         of_lease.map(|notice| notice["kind"].as_str().unwrap().to_owned()).collect()
     }
