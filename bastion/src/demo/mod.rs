@@ -188,13 +188,16 @@ impl Ports {
 
 /// A deployment and keys in a new folder.
 fn first(args: &Args, place: &Place) -> Result<Ports, DemoError> {
-    let port = Reserved::new(args.port.unwrap_or(0))?;
+    let port = match args.port {
+        Some(port) => Reserved::this(port)?,
+        None => Reserved::any()?,
+    };
     gateway::make(place, port.number()?, args.store.as_deref())?;
     world::take_over_officer_key(place)?;
     for person in people::EVERYBODY.iter().filter(|person| **person != people::ODILE) {
         person.make_key(place)?;
     }
-    let vm = |(name, _, _): (&str, &str, &str)| Ok((name.to_owned(), Reserved::new(0)?));
+    let vm = |(name, _, _): (&str, &str, &str)| Ok((name.to_owned(), Reserved::any()?));
     let vms = world::VMS.into_iter().map(vm).collect::<Result<_, DemoError>>()?;
     Ok(Ports { port, vms })
 }
@@ -211,9 +214,9 @@ fn again(args: &Args, place: &Place, state: &State) -> Result<Ports, DemoError> 
     if args.store.is_some() && args.store != state.store {
         return Err(refused("it was set up with another --store; leave --store out".to_owned()));
     }
-    let vm = |vm: &VmState| Ok((vm.name.clone(), Reserved::new(vm.port)?));
+    let vm = |vm: &VmState| Ok((vm.name.clone(), Reserved::this(vm.port)?));
     let vms = state.vms.iter().map(vm).collect::<Result<_, DemoError>>()?;
-    Ok(Ports { port: Reserved::new(state.port)?, vms })
+    Ok(Ports { port: Reserved::this(state.port)?, vms })
 }
 
 fn lay_vms(place: &Place, ports: &Ports, separation: &Separation) -> Result<Vec<Vm>, DemoError> {

@@ -277,7 +277,7 @@ mod tests {
                 let public = key.public_key().to_openssh().expect("encodes");
                 write(&folder.join(format!("{name}.pub")), &line(&public), 0o644).expect("written");
             }
-            let port = Reserved::new(0).expect("a port");
+            let port = Reserved::any().expect("a port");
             let site = Site {
                 folder: folder.clone(),
                 index: 0,
