@@ -56,66 +56,17 @@ async fn fails_without_a_trace(
 
 /// Wrong ids, names and free texts in every place that takes one.
 fn words<'a>(world: &'a World, ticket: &str, cases: &mut Vec<Case<'a>>) {
-    let long = "a".repeat(64);
-    let bad_ids = [
-        "''",
-        "UPPER",
-        "a..b",
-        "gr\u{fc}n",
-        &long,
-        "a/b",
-        "a_b",
-        "'a\u{202e}b'",
-        "'a;b'",
-        "../x",
-        "a%00",
-        "'*'",
-        "'a b'",
-        ".a",
-    ];
-    for template in [
-        "operator show {}",
-        "operator enable {}",
-        "operator disable {} --reason x",
-        "operator change {} --team x",
-        "operator key add {} --key x",
-        "operator add {} --key x --team x --entity x --country DE",
-        "officer remove {}",
-        "officer add {} --key x",
-        "approver remove {} --customer acme",
-        "approver remove ada --customer {}",
-        "approver add new --customer {} --key x",
-        "customer add {} --name x",
-        "customer notify {}",
-        "service add {} --customer acme",
-        "service add new --customer {}",
-        "service sources {} --anywhere",
-        "service recording-key {}",
-        "vm retire {}",
-        "vm rebuild {}",
-        "vm certify {}",
-        "vm add {} --service acme-pg --address 127.0.0.1:1 --account a:data",
-        "vm add new --service {} --address 127.0.0.1:1 --account a:data",
-    ] {
-        cases.extend(bad_ids.iter().map(|id| (&world.odile, fill(template, id), vec![])));
+    let (long_id, long_text) = ("a".repeat(64), "a".repeat(501));
+    let mut fill_all = |who: &'a Caller, template: &str, bad: &[&str], long: &str| {
+        let bad = bad.iter().copied().chain([long]);
+        cases.extend(bad.map(|bad| (who, fill(template, bad), vec![])));
+    };
+    for template in ID_PLACES {
+        fill_all(&world.odile, template, BAD_IDS, &long_id);
     }
     for template in ["consent show {}", "consent withdraw {}", "consent decide {}"] {
-        cases.extend(bad_ids.iter().map(|id| (&world.ada, fill(template, id), vec![])));
+        fill_all(&world.ada, template, BAD_IDS, &long_id);
     }
-    let long = "a".repeat(501);
-    let bad_texts = [
-        "''",
-        "'   '",
-        &long,
-        "'a\u{202e}b'",
-        "'a\u{200b}b'",
-        "'a\tb'",
-        "'a\nb'",
-        "a\u{feff}b",
-        "e\u{301}",
-        "'a\u{2028}b'",
-        "'\u{e0041}'",
-    ];
     let refuse = format!("consent refuse {ticket} --reason {{}}");
     let withdraw = format!("consent withdraw {ticket} --reason {{}}");
     let request = "request pg-1.acme --account dba --reason SECURITY_REVIEW --for 1h";
@@ -131,99 +82,19 @@ fn words<'a>(world: &'a World, ticket: &str, cases: &mut Vec<Case<'a>>) {
         (&world.ada, &refuse),
         (&world.ada, &withdraw),
     ] {
-        cases.extend(bad_texts.iter().map(|bad| (who, fill(template, bad), vec![])));
+        fill_all(who, template, BAD_TEXTS, &long_text);
     }
 }
 
 /// Wrong ranges, times, numbers, addresses, accounts and the like.
 fn values<'a>(world: &'a World, cases: &mut Vec<Case<'a>>) {
-    let request = "request pg-1.acme --account dba --reason SECURITY_REVIEW --note x";
-    let training = "operator training olga --course c";
-    let vm = "vm add new --service acme-pg";
-    let table: &[(&Caller, String, &str)] = &[
-        (
-            &world.odile,
-            "service sources acme-pg {}".into(),
-            "192.0.2.1/24 192.0.2.0 192.0.2.0/33 0.0.0.0/0 ::/0 2001:db8::1/32 fe80::/129 \
-             300.0.0.0/8 192.0.2.0/ /24 a/8 192.0.2/24 192.0.2.0/-1 * 192.0.2.0/24,10.0.0.0/8 \
-             --bogus 192.0.2.0/24/24 [::1]/128 1.2.3.4.5/8",
-        ),
-        (
-            &world.olga,
-            format!("{request} --for {{}}"),
-            "0h 1 h -1h 1.5h 1H 25h 2d 99999999s 1h30m 1w forever 86401s \u{663}h",
-        ),
-        (
-            &world.olga,
-            format!("{request} --for 1h --from {{}}"),
-            "now 2020-01-01 2126-01-01 2026-13-01 2026-11-24T08:02Z 24.11.2026 2026-02-30",
-        ),
-        (
-            &world.olga,
-            format!("{request} --for 1h --sessions {{}}"),
-            "0 101 -1 x 1.5 99999999999 0x1 \u{661}",
-        ),
-        (
-            &world.olga,
-            "request pg-1.acme --account dba --note x --for 1h --reason {}".into(),
-            "customer_request CUSTOMER-REQUEST X CUSTOMER_REQUEST, BREAK_GLASS 1 *",
-        ),
-        (
-            &world.olga,
-            "request pg-1.acme --reason SECURITY_REVIEW --note x --for 1h --account {}".into(),
-            "root ROOT dba+ops dba;id nobody dba.x",
-        ),
-        (
-            &world.odile,
-            format!("{training} --completed {{}} --valid-until 2126-01-01"),
-            "today 2126-01-01 2026-13-01 2026-02-30 24.11.2026 2026-11-24T25:00:00Z -1 0",
-        ),
-        (
-            &world.odile,
-            format!("{training} --completed 2025-01-01 --valid-until {{}}"),
-            "never 2025-01-01 2024-12-31 9999 2026-1-1 2026-11-24T08:02:00+01:00",
-        ),
-        (
-            &world.odile,
-            "operator training olga --completed 2025-01-01 --valid-until 2026-01-01 --course {}"
-                .into(),
-            "a/b a\u{202e}b \u{fc}ber a:b $(id)",
-        ),
-        (
-            &world.odile,
-            "operator change olga --country {}".into(),
-            "de DEU D 49 Germany \u{c4}\u{c4} D\u{202e}",
-        ),
-        (
-            &world.odile,
-            format!("{vm} --account a:data --address {{}}"),
-            "pg-1 pg-1:22 192.0.2.7 192.0.2.7:0 192.0.2.7:65536 192.0.2.7:022 ::1:22 [::1] :22 \
-             192.0.2.7:22:22 192.0.2.7:ssh 0300.0.2.7:22 [::1%lo]:22",
-        ),
-        (
-            &world.odile,
-            format!("{vm} --address 127.0.0.1:1 --account {{}}"),
-            "a :data a: a:root a:DATA A:data a:data: a:data:Root a:data:x:y a:data:../x a:data:a@b \
-             a,b:data",
-        ),
-        (&world.odile, "customer add new --name x --signatures {}".into(), "0 17 -1 x 1.5 two"),
-        (
-            &world.odile,
-            "customer notify acme --webhook {}".into(),
-            "acme.example http://acme.example/ http://localhost/ ftp://a/ file:///etc/passwd \
-             https://u:p@acme.example/ https:///x https://a/#b javascript:x http://10.0.0.1/ \
-             https://\u{202e}/",
-        ),
-        (
-            &world.odile,
-            "customer notify acme --hook {}".into(),
-            "../x /bin/sh a.sh A a/b -x \u{fc} a_b",
-        ),
-        (&world.odile, "policy check {}".into(), "../x /etc/passwd nothing.cedar . .. *"),
-    ];
-    for (who, template, bad) in table {
+    for (who, template, bad) in VALUES {
+        let who = match who {
+            Who::Odile => &world.odile,
+            Who::Olga => &world.olga,
+        };
         let bad = bad.split_ascii_whitespace();
-        cases.extend(bad.map(|value| (*who, fill(template, &format!("'{value}'")), vec![])));
+        cases.extend(bad.map(|value| (who, fill(template, &format!("'{value}'")), vec![])));
     }
 }
 
@@ -232,78 +103,8 @@ fn structure<'a>(world: &'a World, ticket: &str, cases: &mut Vec<Case<'a>>) {
     let mut add = |who: &'a Caller, lines: &[&str]| {
         cases.extend(lines.iter().map(|line| (who, (*line).to_owned(), vec![])));
     };
-    add(
-        &world.odile,
-        &[
-            "operator add",
-            "operator add x",
-            "operator add x --key",
-            "operator show",
-            "operator show olga otto",
-            "operator change olga",
-            "operator key add olga",
-            "operator training olga",
-            "operator list extra",
-            "operator list --customer acme",
-            "officer add",
-            "officer remove",
-            "approver add x",
-            "approver list acme",
-            "customer add x",
-            "service sources acme-pg",
-            "service sources acme-pg 192.0.2.0/24 --anywhere",
-            "service add x",
-            "vm add x",
-            "vm add x --service acme-pg --address 127.0.0.1:1",
-            "vm add x --service acme-pg --address 127.0.0.1:1 --account a:data --account a:data",
-            "vm add x --service acme-pg --address 127.0.0.1:1 --address [::1]:2 --account a:x",
-            "vm rebuild",
-            "vm rebuild pg-1.acme --account a:data --account a:troubleshoot",
-            "policy show extra",
-            "ca show extra",
-            "policy reload --force",
-            "operator list --json=1",
-            "officer list --JSON",
-            "operator list -j",
-            "operator list -- x",
-            "frobnicate",
-            "operator frobnicate",
-            "operator key frobnicate",
-            "'rm -rf /'",
-            "''",
-            "\u{202e}",
-            "--version",
-            "-V",
-            "OPERATOR list",
-            "operator  LIST",
-            "help frobnicate",
-            "sudo operator list",
-            "operator list; ls",
-            "$(id)",
-            "`id`",
-            "|",
-            "..",
-        ],
-    );
-    add(
-        &world.olga,
-        &[
-            "request",
-            "request pg-1.acme",
-            "request pg-1.acme --account dba",
-            "request pg-1.acme --account dba --reason SECURITY_REVIEW --for 1h",
-            "request --account dba --reason SECURITY_REVIEW --for 1h --note x",
-            "request pg-9.acme --account dba --reason SECURITY_REVIEW --for 1h --note x",
-            "request nothing --account dba --reason SECURITY_REVIEW --for 1h --note x",
-            "request pg-1.acme --account dba --reason SECURITY_REVIEW --for 1h --note x --team x",
-            "request pg-1.acme --account dba --for 1h --for 2h --reason SECURITY_REVIEW --note x",
-            "ls extra",
-            "status a b",
-            "status t-0000000000",
-            "whoami extra",
-            "consent list",
-        ],
-    );
+    add(&world.odile, OF_AN_OFFICER);
+    add(&world.olga, OF_AN_OPERATOR);
     let of_ticket = [
         "consent refuse T extra",
         "consent narrow T",
@@ -439,3 +240,208 @@ async fn signatures<'a>(world: &'a World, ticket: &str, cases: &mut Vec<Case<'a>
 fn fill(template: &str, value: &str) -> String {
     template.replace("{}", value)
 }
+
+/// What no id is; an id that is too long comes on top.
+const BAD_IDS: &[&str] = &[
+    "''",
+    "UPPER",
+    "a..b",
+    "gr\u{fc}n",
+    "a/b",
+    "a_b",
+    "'a\u{202e}b'",
+    "'a;b'",
+    "../x",
+    "a%00",
+    "'*'",
+    "'a b'",
+    ".a",
+];
+
+/// Where an officer's commands take an id.
+const ID_PLACES: &[&str] = &[
+    "operator show {}",
+    "operator enable {}",
+    "operator disable {} --reason x",
+    "operator change {} --team x",
+    "operator key add {} --key x",
+    "operator add {} --key x --team x --entity x --country DE",
+    "officer remove {}",
+    "officer add {} --key x",
+    "approver remove {} --customer acme",
+    "approver remove ada --customer {}",
+    "approver add new --customer {} --key x",
+    "customer add {} --name x",
+    "customer notify {}",
+    "service add {} --customer acme",
+    "service add new --customer {}",
+    "service sources {} --anywhere",
+    "service recording-key {}",
+    "vm retire {}",
+    "vm rebuild {}",
+    "vm certify {}",
+    "vm add {} --service acme-pg --address 127.0.0.1:1 --account a:data",
+    "vm add new --service {} --address 127.0.0.1:1 --account a:data",
+];
+
+/// What no free text is; one that is too long comes on top.
+const BAD_TEXTS: &[&str] = &[
+    "''",
+    "'   '",
+    "'a\u{202e}b'",
+    "'a\u{200b}b'",
+    "'a\tb'",
+    "'a\nb'",
+    "a\u{feff}b",
+    "e\u{301}",
+    "'a\u{2028}b'",
+    "'\u{e0041}'",
+];
+
+/// Who says it.
+enum Who {
+    Odile,
+    Olga,
+}
+
+/// A place in a command, and what it does not take.
+const VALUES: &[(Who, &str, &str)] = &[
+    (
+        Who::Odile,
+        "service sources acme-pg {}",
+        "192.0.2.1/24 192.0.2.0 192.0.2.0/33 0.0.0.0/0 ::/0 2001:db8::1/32 fe80::/129 \
+             300.0.0.0/8 192.0.2.0/ /24 a/8 192.0.2/24 192.0.2.0/-1 * 192.0.2.0/24,10.0.0.0/8 \
+             --bogus 192.0.2.0/24/24 [::1]/128 1.2.3.4.5/8",
+    ),
+    (
+        Who::Olga,
+        "request pg-1.acme --account dba --reason SECURITY_REVIEW --note x --for {}",
+        "0h 1 h -1h 1.5h 1H 25h 2d 99999999s 1h30m 1w forever 86401s \u{663}h",
+    ),
+    (
+        Who::Olga,
+        "request pg-1.acme --account dba --reason SECURITY_REVIEW --note x --for 1h --from {}",
+        "now 2020-01-01 2126-01-01 2026-13-01 2026-11-24T08:02Z 24.11.2026 2026-02-30",
+    ),
+    (
+        Who::Olga,
+        "request pg-1.acme --account dba --reason SECURITY_REVIEW --note x --for 1h --sessions {}",
+        "0 101 -1 x 1.5 99999999999 0x1 \u{661}",
+    ),
+    (
+        Who::Olga,
+        "request pg-1.acme --account dba --note x --for 1h --reason {}",
+        "customer_request CUSTOMER-REQUEST X CUSTOMER_REQUEST, BREAK_GLASS 1 *",
+    ),
+    (
+        Who::Olga,
+        "request pg-1.acme --reason SECURITY_REVIEW --note x --for 1h --account {}",
+        "root ROOT dba+ops dba;id nobody dba.x",
+    ),
+    (
+        Who::Odile,
+        "operator training olga --course c --completed {} --valid-until 2126-01-01",
+        "today 2126-01-01 2026-13-01 2026-02-30 24.11.2026 2026-11-24T25:00:00Z -1 0",
+    ),
+    (
+        Who::Odile,
+        "operator training olga --course c --completed 2025-01-01 --valid-until {}",
+        "never 2025-01-01 2024-12-31 9999 2026-1-1 2026-11-24T08:02:00+01:00",
+    ),
+    (
+        Who::Odile,
+        "operator training olga --completed 2025-01-01 --valid-until 2026-01-01 --course {}",
+        "a/b a\u{202e}b \u{fc}ber a:b $(id)",
+    ),
+    (Who::Odile, "operator change olga --country {}", "de DEU D 49 Germany \u{c4}\u{c4} D\u{202e}"),
+    (
+        Who::Odile,
+        "vm add new --service acme-pg --account a:data --address {}",
+        "pg-1 pg-1:22 192.0.2.7 192.0.2.7:0 192.0.2.7:65536 192.0.2.7:022 ::1:22 [::1] :22 \
+             192.0.2.7:22:22 192.0.2.7:ssh 0300.0.2.7:22 [::1%lo]:22",
+    ),
+    (
+        Who::Odile,
+        "vm add new --service acme-pg --address 127.0.0.1:1 --account {}",
+        "a :data a: a:root a:DATA A:data a:data: a:data:Root a:data:x:y a:data:../x a:data:a@b \
+             a,b:data",
+    ),
+    (Who::Odile, "customer add new --name x --signatures {}", "0 17 -1 x 1.5 two"),
+    (
+        Who::Odile,
+        "customer notify acme --webhook {}",
+        "acme.example http://acme.example/ http://localhost/ ftp://a/ file:///etc/passwd \
+             https://u:p@acme.example/ https:///x https://a/#b javascript:x http://10.0.0.1/ \
+             https://\u{202e}/",
+    ),
+    (Who::Odile, "customer notify acme --hook {}", "../x /bin/sh a.sh A a/b -x \u{fc} a_b"),
+    (Who::Odile, "policy check {}", "../x /etc/passwd nothing.cedar . .. *"),
+];
+
+/// Commands that are wrong as a whole.
+const OF_AN_OFFICER: &[&str] = &[
+    "operator add",
+    "operator add x",
+    "operator add x --key",
+    "operator show",
+    "operator show olga otto",
+    "operator change olga",
+    "operator key add olga",
+    "operator training olga",
+    "operator list extra",
+    "operator list --customer acme",
+    "officer add",
+    "officer remove",
+    "approver add x",
+    "approver list acme",
+    "customer add x",
+    "service sources acme-pg",
+    "service sources acme-pg 192.0.2.0/24 --anywhere",
+    "service add x",
+    "vm add x",
+    "vm add x --service acme-pg --address 127.0.0.1:1",
+    "vm add x --service acme-pg --address 127.0.0.1:1 --account a:data --account a:data",
+    "vm add x --service acme-pg --address 127.0.0.1:1 --address [::1]:2 --account a:x",
+    "vm rebuild",
+    "vm rebuild pg-1.acme --account a:data --account a:troubleshoot",
+    "policy show extra",
+    "ca show extra",
+    "policy reload --force",
+    "operator list --json=1",
+    "officer list --JSON",
+    "operator list -j",
+    "operator list -- x",
+    "frobnicate",
+    "operator frobnicate",
+    "operator key frobnicate",
+    "'rm -rf /'",
+    "''",
+    "\u{202e}",
+    "--version",
+    "-V",
+    "OPERATOR list",
+    "operator  LIST",
+    "help frobnicate",
+    "sudo operator list",
+    "operator list; ls",
+    "$(id)",
+    "`id`",
+    "|",
+    "..",
+];
+const OF_AN_OPERATOR: &[&str] = &[
+    "request",
+    "request pg-1.acme",
+    "request pg-1.acme --account dba",
+    "request pg-1.acme --account dba --reason SECURITY_REVIEW --for 1h",
+    "request --account dba --reason SECURITY_REVIEW --for 1h --note x",
+    "request pg-9.acme --account dba --reason SECURITY_REVIEW --for 1h --note x",
+    "request nothing --account dba --reason SECURITY_REVIEW --for 1h --note x",
+    "request pg-1.acme --account dba --reason SECURITY_REVIEW --for 1h --note x --team x",
+    "request pg-1.acme --account dba --for 1h --for 2h --reason SECURITY_REVIEW --note x",
+    "ls extra",
+    "status a b",
+    "status t-0000000000",
+    "whoami extra",
+    "consent list",
+];

@@ -94,7 +94,8 @@ impl Encoder {
     pub(super) fn begin(payload: &Payload, timestamp: i64, text: &mut Vec<u8>) -> Self {
         match payload {
             Payload::Terminal { columns, rows, term } => {
-                // `ssh -tt` without a terminal of its own asks for one of no size; a player needs one.
+                // `ssh -tt` without a terminal of its own asks for one of no size; a player needs
+                // one.
                 let size = |asked: u32, normal: u32| if asked == 0 { normal } else { asked };
                 let (columns, rows, term) = (size(*columns, 80), size(*rows, 24), term.clone());
                 let header = cast::Header { columns, rows, term, timestamp };

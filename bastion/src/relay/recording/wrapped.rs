@@ -6,8 +6,9 @@
 //!  "recording":"r-…"}
 //! ```
 //!
-//! In one line, without spaces. The gateway holds public keys only: it can seal, and never open. `recipient` is the SHA-256 of
-//! the key's SubjectPublicKeyInfo, so that the holder of many keys finds the right one.
+//! In one line, without spaces. The gateway holds public keys only: it can seal, and never open.
+//! `recipient` is the SHA-256 of the key's SubjectPublicKeyInfo, so that the holder of many keys
+//! finds the right one.
 
 use super::container::ContainerKey;
 use crate::keyfile;
