@@ -127,7 +127,8 @@ fn files_functions_and_lines_fit() {
             }
         }
         for (index, length) in functions(&lines) {
-            if length > FUNCTION_LINES_MAX {
+            // A test's table is data, however long.
+            if length > FUNCTION_LINES_MAX && !is_test(&file) {
                 found.push(format!("{name}:{}: a function of {length} lines", index + 1));
             }
         }
