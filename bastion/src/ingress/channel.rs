@@ -45,11 +45,17 @@ pub(super) async fn run(session: &Session, to: To, asked: Asked) {
     let setup = Setup { kind: program(&what), pty, env, notice: None };
     let terminal = setup.pty.is_some();
     session.patience().await;
-    let over = match request(session, to, &what, terminal) {
+    let running = session.run();
+    let asked = match &running {
+        Ok(_) => request(session, to, &what, terminal),
+        Err(end) => Err(Fault::from(*end)),
+    };
+    let over = match asked {
         Ok(request) => pass(session, request, Downstream { input, write, handle, setup }).await,
         Err(fault) => Over::spoken(write, &fault),
     };
     over.speak(terminal).await;
+    drop(running);
     drop(held);
 }
 

@@ -141,6 +141,7 @@ async fn attend(
         () = idle(open.subscribe(), session.app.config.ingress.idle) => (End::Idle, false),
     };
     if !over {
+        session.run_out().await;
         session.say_goodbye(end).await;
         let gone = tokio::time::timeout(super::LAST_WORDS, &mut running).await;
         tracing::debug!(in_time = gone.is_ok(), "the peer was told to go");

@@ -2,7 +2,7 @@
 //! for the entry, a sentence for the operator, the details for our own log.
 
 use crate::{
-    ca::CaError, egress::EgressError, entropy::NoEntropy, ledger::LedgerError,
+    app::End, ca::CaError, egress::EgressError, entropy::NoEntropy, ledger::LedgerError,
     relay::recording::RecorderError,
 };
 use audit_schema::event::Outcome;
@@ -73,6 +73,13 @@ impl From<EgressError> for Fault {
             reason: error.reason().to_owned(),
             sentence: error.to_string(),
         }
+    }
+}
+
+impl From<End> for Fault {
+    fn from(end: End) -> Self {
+        let (reason, sentence) = (end.as_str().to_owned(), end.sentence().to_owned());
+        Self { outcome: Outcome::Cut, reason, sentence }
     }
 }
 

@@ -40,6 +40,16 @@ pub struct Session {
     channels: AtomicU64,
     refusals: AtomicUsize,
     ending: watch::Sender<Option<End>>,
+    running: watch::Sender<usize>,
+}
+
+/// A channel to a VM that runs; dropping it says that its last entry is written.
+pub(super) struct Running<'a>(&'a Session);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.send_modify(|running| *running = running.saturating_sub(1));
+    }
 }
 
 /// What is known about a connection when its identity is settled.
@@ -73,6 +83,7 @@ impl Session {
             channels: AtomicU64::new(0),
             refusals: AtomicUsize::new(0),
             ending: watch::Sender::new(None),
+            running: watch::Sender::new(0),
         });
         app.sessions.add(&session.id, session.ending.clone());
         Ok(session)
@@ -81,6 +92,25 @@ impl Session {
     /// Counts a channel.
     pub(super) fn count_channel(&self) {
         self.channels.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a channel to a VM as running, until what this returns is dropped; nothing once the
+    /// session is being ended.
+    pub(super) fn run(&self) -> Result<Running<'_>, End> {
+        self.running.send_modify(|running| *running += 1);
+        let running = Running(self);
+        self.asked_for().map_or(Ok(running), Err)
+    }
+
+    /// Waits, not for long, until the channels to VMs have ended by themselves: whoever ends a
+    /// session has ended their leases first, and the reason should be told and entered as it is,
+    /// not as an operator who left.
+    pub(super) async fn run_out(&self) {
+        let mut running = self.running.subscribe();
+        let over = running.wait_for(|running| *running == 0);
+        if tokio::time::timeout(super::LAST_WORDS * 4, over).await.is_err() {
+            tracing::debug!(session = %self.id, "channels are cut with their session");
+        }
     }
 
     /// Waits if this party has collected many refusals.

@@ -234,7 +234,8 @@ fn a_session_ends_with_its_entries(world: &World) {
     let mut shell =
         world.ssh_command(Olga, &["ops@pg-1.acme"]).stdin(Stdio::piped()).spawn().unwrap();
     shell.stdin.take().unwrap().write_all(b"exit 5\n").unwrap();
-    assert_eq!(shell.wait().unwrap().code(), Some(5));
+    let done = shell.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(5), "{}", String::from_utf8_lossy(&done.stderr));
     until("every session to be closed", 10, || {
         let log = world.log();
         log.events("session.opened").len() == log.events("session.closed").len()
