@@ -436,6 +436,20 @@ pub enum Event {
         valid_before: String,
     },
 
+    // ---- dual control ------------------------------------------------------------------------
+    /// An officer's command that loosens waits for another officer. `digest` is SHA-256 of the
+    /// command's words as a JSON array, a line feed, and its standard input. Commits: `arguments`.
+    #[serde(rename = "change.proposed")]
+    ChangeProposed { command: String, digest: String, proposal: String },
+    /// Another officer agreed: the change itself follows in the same transaction, with its proposer
+    /// as the actor.
+    #[serde(rename = "change.approved")]
+    ChangeApproved { approver: String, digest: String, proposal: String, proposer: String },
+    /// A proposed change is refused, or taken back by its proposer, and is never made. Commits:
+    /// `justification`.
+    #[serde(rename = "change.refused")]
+    ChangeRefused { digest: String, proposal: String, proposer: String },
+
     // ---- commands ----------------------------------------------------------------------------
     /// A command was refused to somebody whose identity is settled. `command` is the name of one
     /// that they may run, or `unknown`. Commits: `arguments`.

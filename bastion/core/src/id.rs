@@ -69,6 +69,7 @@ macro_rules! id {
 
 id!(/** An operator: a pseudonym, `op-…`. */ OperatorId, "operator id", false, "op-");
 id!(/** A security officer: `of-…`. */ OfficerId, "officer id", false, "of-");
+id!(/** A change that an officer proposed: `c-…`. */ ChangeId, "change", false, "c-");
 id!(/** An approver of a customer: `ap-…`. */ ApproverId, "approver id", false, "ap-");
 id!(/** What a person is called when typed: `olga`. Personal data. */ Handle, "name", true, "h-");
 id!(/** A customer: `acme`. */ CustomerId, "customer id", false, "c-");

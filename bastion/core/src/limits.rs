@@ -482,3 +482,12 @@ pub const REPLAY_ROWS_MAX: usize = 100_000;
 
 /// VMs that `bastion doctor` tries to reach: it is a look, not a monitor.
 pub const DOCTOR_VMS_MAX: usize = 100;
+
+/// How long a proposed change waits for another officer: a working day, nights included.
+pub const PROPOSAL_SECONDS_MAX: i64 = 24 * 3600;
+
+/// Proposed changes that wait at once: more than anybody can look at means that something floods.
+pub const PROPOSALS_OPEN_MAX: u64 = 200;
+
+/// Proposed changes that a list shows, the newest first.
+pub const PROPOSALS_LISTED_MAX: u64 = 1000;

@@ -30,6 +30,13 @@ impl SourceRanges {
     pub fn allow(&self, source: IpAddr) -> bool {
         self.is_wide_open() || self.0.iter().any(|range| range.contains(&source.to_canonical()))
     }
+    /// Whether other ranges allow an address that these do not.
+    pub fn widened(&self, other: &Self) -> bool {
+        // Neighbours joined, a range is covered by all of them exactly if it is by one of them.
+        let ours = IpNet::aggregate(&self.0);
+        let covered = |range: &IpNet| ours.iter().any(|net| net.contains(range));
+        !self.is_wide_open() && (other.is_wide_open() || !other.0.iter().all(covered))
+    }
     /// Whether everything is allowed: the default, and worth a warning.
     pub fn is_wide_open(&self) -> bool {
         self.0.is_empty() || self.0.iter().any(|range| range.prefix_len() == 0)

@@ -75,6 +75,19 @@ CREATE TABLE officers (
     state  TEXT NOT NULL CHECK (state IN ('enabled', 'disabled'))
 ) STRICT;
 
+-- Officers' commands that wait for another officer. command_json: the words; with stdin they are
+-- what is run. The transaction that sets the state to approved makes the change.
+CREATE TABLE proposals (
+    id           TEXT PRIMARY KEY,
+    officer      TEXT NOT NULL,
+    command_json TEXT NOT NULL,
+    stdin        TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('proposed', 'approved', 'refused'))
+) STRICT;
+CREATE INDEX proposals_open ON proposals (created_at) WHERE state = 'proposed';
+
 CREATE TABLE approvers (
     id       TEXT PRIMARY KEY,
     handle   TEXT NOT NULL,

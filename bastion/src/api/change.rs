@@ -1,9 +1,10 @@
 //! A change: what every administrative command does to the store and the log, in one transaction.
 //!
 //! The caller's own standing is read again under the head of the log, so that an officer who was
-//! removed a moment ago, on a connection that is still open, changes nothing any more.
+//! removed a moment ago, on a connection that is still open, changes nothing any more. There, too,
+//! it is settled whether the change waits for another officer ([`dual`]).
 
-use super::{Call, Caller, Fault, quota};
+use super::{Call, Caller, Fault, dual, quota};
 use crate::{
     args,
     entropy::NoEntropy,
@@ -77,21 +78,51 @@ impl Call<'_> {
         self.app.ledger.db()
     }
 
-    /// Makes a change under the head of the log, if the caller still stands.
+    /// Makes a change under the head of the log, if the caller still stands. An officer's command
+    /// that loosens is proposed instead, where there is another officer to ask.
     pub async fn change<T, F>(&self, label: &'static str, work: F) -> Result<Recorded<T>, Fault>
     where
         T: Send + 'static,
         F: for<'a> FnOnce(&'a mut Batch) -> BoxFuture<'a, Result<T, ChangeError>> + Send + 'static,
     {
-        let actor = self.actor();
-        quota::wait(&actor.id).await;
+        self.change_if(label, |_| Box::pin(async { Ok(true) }), work).await
+    }
+
+    /// The same for a command of which only the rows tell whether it loosens: `loosens` reads them.
+    pub async fn change_if<T, L, F>(
+        &self,
+        label: &'static str,
+        loosens: L,
+        work: F,
+    ) -> Result<Recorded<T>, Fault>
+    where
+        T: Send + 'static,
+        L: for<'a> FnOnce(&'a mut Batch) -> BoxFuture<'a, Result<bool, ChangeError>>
+            + Send
+            + 'static,
+        F: for<'a> FnOnce(&'a mut Batch) -> BoxFuture<'a, Result<T, ChangeError>> + Send + 'static,
+    {
+        let step = dual::Step::of(self)?;
+        let who = self.approval.as_ref().map_or_else(|| self.actor(), |one| one.approver.clone());
+        quota::wait(&who.id).await;
         let change = self.app.ledger.record(label, move |batch| {
             Box::pin(async move {
-                stands(batch.tx(), &actor).await?;
-                work(batch).await
+                stands(batch.tx(), &who).await?;
+                let Some(step) = step else { return work(batch).await.map(Ok) };
+                let loosens = loosens(batch).await?;
+                if let Some(proposed) = step.before(batch, loosens).await? {
+                    return Ok(Err(proposed));
+                }
+                let first = batch.next_seq();
+                let made = work(batch).await?;
+                if loosens {
+                    step.tell(batch, first).await?;
+                }
+                Ok(Ok(made))
             })
         });
-        Ok(change.await?)
+        let settled = change.await?.split::<T, dual::Proposed>();
+        settled.map_err(|proposed| Fault::Proposed(proposed.into_inner()))
     }
 }
 

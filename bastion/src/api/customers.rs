@@ -52,7 +52,7 @@ pub struct Add {
 }
 
 /// Where a customer's approvers are told; what is not given stops.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Notify {
     /// Which customer.
     customer: CustomerId,
@@ -115,22 +115,12 @@ async fn change_notify(call: &Call<'_>, notify: Notify) -> Result<Reply, Fault> 
     let actor = call.actor();
     let customer = notify.customer.clone();
     let told = notify.webhook.is_some() || notify.hook.is_some();
-    let change = call.change("customer notify", move |batch| {
-        Box::pin(async move {
-            let sql = "UPDATE customers SET webhook_url = $1, hook_command = $2 WHERE id = $3";
-            let webhook = notify.webhook.as_ref().map(WebhookUrl::as_str);
-            let hook = notify.hook.as_ref().map(HookName::as_str);
-            let row = args![webhook, hook, notify.customer.as_str()];
-            if batch.tx().run(sql, &row).await? == 0 {
-                return Err(unknown("customer", notify.customer.as_str()));
-            }
-            let event =
-                Event::NoticesChanged { hook: hook.map(str::to_owned), webhook: webhook.is_some() };
-            let entry = NewEntry::new(actor, event).of_customer(&notify.customer);
-            batch.append(entry.with("webhook", webhook.unwrap_or_default())).await?;
-            Ok(())
-        })
-    });
+    let (asked, new) = (notify.clone(), notify);
+    let change = call.change_if(
+        "customer notify",
+        move |batch| Box::pin(stops(batch, asked)),
+        move |batch| Box::pin(put_notify(batch, actor, new)),
+    );
     change.await?.into_inner();
     let text = if told {
         format!("the approvers of {customer} are told there from now on\n")
@@ -138,6 +128,30 @@ async fn change_notify(call: &Call<'_>, notify: Notify) -> Result<Reply, Fault> 
         format!("the approvers of {customer} are told nowhere; that is in their log\n")
     };
     Ok(Reply::Said { text, json: json!({ "customer": customer }) })
+}
+
+/// Whether somewhere that is told now is told no more.
+async fn stops(batch: &mut Batch, new: Notify) -> Result<bool, ChangeError> {
+    let sql = "SELECT webhook_url, hook_command FROM customers WHERE id = $1";
+    let row = batch.tx().row_opt(sql, &args![new.customer.as_str()]).await?;
+    let row = row.ok_or_else(|| unknown("customer", new.customer.as_str()))?;
+    let gone = |old: Option<String>, new| old.is_some_and(|old| Some(old.as_str()) != new);
+    Ok(gone(row.opt_text(0)?, new.webhook.as_ref().map(WebhookUrl::as_str))
+        || gone(row.opt_text(1)?, new.hook.as_ref().map(HookName::as_str)))
+}
+
+async fn put_notify(batch: &mut Batch, actor: Actor, notify: Notify) -> Result<(), ChangeError> {
+    let sql = "UPDATE customers SET webhook_url = $1, hook_command = $2 WHERE id = $3";
+    let webhook = notify.webhook.as_ref().map(WebhookUrl::as_str);
+    let hook = notify.hook.as_ref().map(HookName::as_str);
+    let row = args![webhook, hook, notify.customer.as_str()];
+    if batch.tx().run(sql, &row).await? == 0 {
+        return Err(unknown("customer", notify.customer.as_str()));
+    }
+    let event = Event::NoticesChanged { hook: hook.map(str::to_owned), webhook: webhook.is_some() };
+    let entry = NewEntry::new(actor, event).of_customer(&notify.customer);
+    batch.append(entry.with("webhook", webhook.unwrap_or_default())).await?;
+    Ok(())
 }
 
 async fn list(call: &Call<'_>) -> Result<Reply, Fault> {

@@ -45,6 +45,9 @@ pub enum Fault {
         /// For people: what is wrong and what to do next.
         sentence: String,
     },
+    /// It loosens, so it waits for another officer: done as far as one officer can.
+    #[error("proposed as {}: another officer has to approve it", .0.id)]
+    Proposed(super::dual::Proposed),
     /// The log could not be written.
     #[error("the audit log cannot be written, so nothing was done: {0}")]
     Log(String),
@@ -66,6 +69,7 @@ impl Fault {
             Self::Conflict(_) => "conflict",
             Self::Failed(_) => "failed",
             Self::Refused { code, .. } | Self::Unverified { code, .. } => code,
+            Self::Proposed(_) => "proposed",
             Self::Log(_) => "log-unavailable",
             Self::Gone => "gone",
         }
@@ -78,6 +82,7 @@ impl Fault {
             Self::Conflict(_) | Self::Failed(_) | Self::Gone => EXIT_FAILED,
             Self::Refused { .. } => EXIT_REFUSED,
             Self::Unverified { .. } => EXIT_UNVERIFIED,
+            Self::Proposed(_) => EXIT_DONE,
             Self::Log(_) => EXIT_LOG,
         }
     }

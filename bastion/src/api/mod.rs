@@ -8,6 +8,7 @@
 //! ```text
 //! words ─▶ tree::locate ─▶ permit ─▶ tree::parse ─▶ verb ─▶ ledger.record ─▶ Reply ─▶ Output
 //!             │ unknown or not permitted: recorded, exit 3     │ refused: recorded, exit 3
+//!                                                              │ loosens: proposed, see `dual`
 //! ```
 
 mod approvers;
@@ -15,6 +16,7 @@ pub mod audit;
 mod change;
 mod consent;
 mod customers;
+mod dual;
 mod effects;
 pub mod fault;
 pub mod frame;
@@ -27,6 +29,7 @@ mod operators;
 mod permit;
 mod policy;
 pub mod print;
+mod proposals;
 mod quota;
 mod reading;
 pub mod report;
@@ -138,6 +141,13 @@ pub(crate) struct Call<'a> {
     /// Never locked: only [`Call::input`] reads it, and has the call for itself. The mutex makes
     /// that known to the compiler.
     stdin: Mutex<Box<dyn AsyncRead + Send + Unpin>>,
+    /// What was read of it: a change that waits for another officer is stored with it.
+    given: String,
+    /// The words that say the command in full, where those that were typed leave something open
+    /// that may be another thing by the time another officer approves it.
+    restated: Option<Vec<String>>,
+    /// Another officer's word, where the command is a proposed change that runs now.
+    approval: Option<dual::Approval>,
     /// For verbs that answer as they go.
     pub out: &'a mut dyn Output,
 }
@@ -156,8 +166,10 @@ impl Call<'_> {
         if bytes.len() as u64 > most {
             return Err(Fault::Usage(format!("{what} has at most {most} bytes; check the file")));
         }
-        String::from_utf8(bytes)
-            .map_err(|_| Fault::Usage(format!("{what} is text; this is something else")))
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Fault::Usage(format!("{what} is text; this is something else")))?;
+        self.given.clone_from(&text);
+        Ok(text)
     }
 }
 
@@ -229,14 +241,24 @@ async fn answer(
     }
     let line = tree::parse(tree.clone(), argv)?;
     change::check_standing(app.ledger.db(), caller).await?;
-    let mut call =
-        Call { app, caller, command, argv, json: line.json, stdin: Mutex::new(stdin), out };
+    let mut call = Call {
+        app,
+        caller,
+        command,
+        argv,
+        json: line.json,
+        stdin: Mutex::new(stdin),
+        given: String::new(),
+        restated: None,
+        approval: None,
+        out,
+    };
     match line.verb {
         Verb::Help { command } => match tree::locate(&tree, &command) {
             Place::Command(path) | Place::Group(path) => Ok(help(tree, &path)),
             Place::Nowhere(words) => Err(unknown(&words)),
         },
-        verb => dispatch(&mut call, verb).await,
+        verb => dispatch(&mut call, verb).await.or_else(dual::answer),
     }
 }
 
@@ -251,6 +273,7 @@ async fn dispatch(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
         Verb::Consent(verb) => consent::run(call, verb).await,
         Verb::Operator(verb) => operators::run(call, verb).await,
         Verb::Officer(verb) => officers::run(call, verb).await,
+        Verb::Change(verb) => proposals::run(call, verb).await,
         Verb::Approver(verb) => approvers::run(call, verb).await,
         Verb::Customer(verb) => customers::run(call, verb).await,
         Verb::Service(verb) => services::run(call, verb).await,

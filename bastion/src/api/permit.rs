@@ -36,6 +36,10 @@ const TABLE: &[(&str, &[ActorKind])] = &[
     ("officer add", &[Officer]),
     ("officer remove", &[Officer]),
     ("officer list", &[Officer]),
+    ("change list", &[Officer]),
+    ("change show", &[Officer]),
+    ("change approve", &[Officer]),
+    ("change refuse", &[Officer]),
     ("approver add", &[Officer]),
     ("approver remove", &[Officer]),
     ("approver list", &[Officer]),
@@ -104,9 +108,10 @@ mod tests {
         for (command, _) in TABLE {
             assert!(!permits(ActorKind::Gateway, command));
             let first = command.split(' ').next().unwrap();
-            if ["operator", "officer", "approver", "customer", "service", "vm", "policy", "ca"]
-                .contains(&first)
-            {
+            let groups = [
+                "operator", "officer", "change", "approver", "customer", "service", "vm", "policy",
+            ];
+            if groups.contains(&first) || first == "ca" {
                 for role in [Operator, Approver, Local] {
                     assert!(!permits(role, command), "{role:?} must not run {command}");
                 }

@@ -34,7 +34,11 @@ pub enum Verb {
     /// Run cases.json: requests and the decisions that they must get
     Test,
     /// Put the files of the folder in force, if they are valid and their cases hold
-    Reload,
+    Reload {
+        /// Only if this is their digest, as `policy check` says it.
+        #[arg(long)]
+        digest: Option<Hash>,
+    },
     /// What is in force
     Show,
 }
@@ -44,7 +48,7 @@ pub async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
     match verb {
         Verb::Check { files } => check(call, &files).await,
         Verb::Test => test(call),
-        Verb::Reload => reload(call).await,
+        Verb::Reload { digest } => reload(call, digest).await,
         Verb::Show => show(call),
     }
 }
@@ -128,13 +132,25 @@ fn test(call: &Call<'_>) -> Result<Reply, Fault> {
     Ok(Reply::Said { text, json: json!({ "cases": count, "failed": 0 }) })
 }
 
-async fn reload(call: &Call<'_>) -> Result<Reply, Fault> {
+async fn reload(call: &mut Call<'_>, wanted: Option<Hash>) -> Result<Reply, Fault> {
     let files = files(call)?;
     let policy = Arc::new(load(&files)?);
-    cases(&files, &policy)?;
     let digest = policy.digest();
+    if wanted.is_some_and(|wanted| wanted != digest) {
+        return Err(Fault::Conflict(format!(
+            "the files are another policy, {digest}: look at them with `policy check`"
+        )));
+    }
+    cases(&files, &policy)?;
+    // Who approves it later approves these files, not what the folder holds by then.
+    let words = ["policy", "reload", "--digest", &digest.to_string()];
+    call.restated = Some(words.map(str::to_owned).into());
     let actor = call.actor();
-    let change = call.change("policy reload", move |batch| Box::pin(put(batch, actor, digest)));
+    let change = call.change_if(
+        "policy reload",
+        move |batch| Box::pin(async move { Ok(in_force(batch).await? != Some(digest)) }),
+        move |batch| Box::pin(put(batch, actor, digest)),
+    );
     let before = change.await?.into_inner();
     // In force here only now that it stands in the log; other gateways refuse until they reload.
     call.app.policy.swap(policy);
@@ -150,9 +166,7 @@ async fn reload(call: &Call<'_>) -> Result<Reply, Fault> {
 
 /// Puts a policy in force for all gateways; answers the one before.
 async fn put(batch: &mut Batch, actor: Actor, digest: Hash) -> Result<Option<Hash>, ChangeError> {
-    let sql = "SELECT value FROM settings WHERE key = 'policy_digest'";
-    let before: Option<Hash> =
-        batch.tx().row_opt(sql, &[]).await?.map(|row| row.parsed(0)).transpose()?;
+    let before = in_force(batch).await?;
     if before == Some(digest) {
         return Ok(before);
     }
@@ -165,6 +179,11 @@ async fn put(batch: &mut Batch, actor: Actor, digest: Hash) -> Result<Option<Has
     };
     batch.append_for_everybody(NewEntry::new(actor, event)).await?;
     Ok(before)
+}
+
+async fn in_force(batch: &mut Batch) -> Result<Option<Hash>, ChangeError> {
+    let sql = "SELECT value FROM settings WHERE key = 'policy_digest'";
+    Ok(batch.tx().row_opt(sql, &[]).await?.map(|row| row.parsed(0)).transpose()?)
 }
 
 fn show(call: &Call<'_>) -> Result<Reply, Fault> {

@@ -186,22 +186,12 @@ async fn change_sources(call: &Call<'_>, given: Sources) -> Result<Reply, Fault>
     let sources = ranges(&given.ranges)?;
     let actor = call.actor();
     let (id, new) = (given.service.clone(), sources.clone());
-    let change = call.change("service sources", move |batch| {
-        Box::pin(async move {
-            let service = rows::service(batch.tx(), &id).await?;
-            let sql = "UPDATE services SET sources_json = $1 WHERE id = $2";
-            let text = rows::to_json(&new)?;
-            batch.tx().run(sql, &args![text, id.as_str()]).await?;
-            let leases = revoke_outside(batch, &id, &new).await?;
-            let event = Event::ServiceSourcesChanged {
-                leases: leases.clone(),
-                service: id.to_string(),
-                sources: spelled(&new),
-            };
-            batch.append(NewEntry::new(actor, event).of_customer(&service.customer)).await?;
-            Ok(leases)
-        })
-    });
+    let (of, wanted) = (given.service.clone(), sources.clone());
+    let change = call.change_if(
+        "service sources",
+        move |batch| Box::pin(widens(batch, of, wanted)),
+        move |batch| Box::pin(put_sources(batch, actor, id, new)),
+    );
     let leases = change.await?.into_inner();
     call.app.live.wake();
     let from =
@@ -214,6 +204,35 @@ async fn change_sources(call: &Call<'_>, given: Sources) -> Result<Reply, Fault>
         ),
         json: json!({ "service": given.service, "sources": sources, "leases": leases }),
     })
+}
+
+/// Whether operators may come from where they could not.
+async fn widens(
+    batch: &mut Batch,
+    id: ServiceId,
+    wanted: SourceRanges,
+) -> Result<bool, ChangeError> {
+    Ok(rows::service(batch.tx(), &id).await?.sources.widened(&wanted))
+}
+
+async fn put_sources(
+    batch: &mut Batch,
+    actor: Actor,
+    id: ServiceId,
+    new: SourceRanges,
+) -> Result<Vec<String>, ChangeError> {
+    let service = rows::service(batch.tx(), &id).await?;
+    let sql = "UPDATE services SET sources_json = $1 WHERE id = $2";
+    let text = rows::to_json(&new)?;
+    batch.tx().run(sql, &args![text, id.as_str()]).await?;
+    let leases = revoke_outside(batch, &id, &new).await?;
+    let event = Event::ServiceSourcesChanged {
+        leases: leases.clone(),
+        service: id.to_string(),
+        sources: spelled(&new),
+    };
+    batch.append(NewEntry::new(actor, event).of_customer(&service.customer)).await?;
+    Ok(leases)
 }
 
 async fn change_recording_key(

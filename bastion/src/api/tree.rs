@@ -5,7 +5,7 @@
 
 use super::{
     approvers, audit, consent, customers, fault::Fault, host, officers, operators, permit, policy,
-    report, services, session, vms,
+    proposals, report, services, session, vms,
 };
 use audit_schema::event::ActorKind;
 use bastion_core::id::TicketId;
@@ -64,6 +64,9 @@ pub enum Verb {
     /// The security officers
     #[command(subcommand)]
     Officer(officers::Verb),
+    /// What other officers want to change: look at it, approve it, refuse it
+    #[command(subcommand)]
+    Change(proposals::Verb),
     /// The customers' people who decide
     #[command(subcommand)]
     Approver(approvers::Verb),

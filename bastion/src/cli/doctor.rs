@@ -95,6 +95,7 @@ pub fn run(config: &Config, args: &Args, as_json: bool) -> Result<ExitCode, Faul
         let runs = gateway(config, &mut findings).await;
         if let Some(db) = store(config, &mut findings).await {
             log(config, &db, &mut findings).await;
+            officers(&db, &mut findings).await;
             inventory(&db, args, &mut findings).await;
             db.close().await;
         }
@@ -233,6 +234,15 @@ async fn log(config: &Config, db: &Db, findings: &mut Findings) {
             ),
         ),
         _ => findings.fail("policy in force", "none: this store was not made by `bastion init`"),
+    }
+}
+
+async fn officers(db: &Db, findings: &mut Findings) {
+    let enabled = db.rows("SELECT id FROM officers WHERE state = 'enabled'", &[]).await;
+    findings.take("officers", enabled.as_ref().map(Vec::len), |count| format!("{count} enabled"));
+    if enabled.is_ok_and(|officers| officers.len() < 2) {
+        let found = "one officer alone may loosen everything: add another with `officer add`";
+        findings.warn("dual control", found);
     }
 }
 

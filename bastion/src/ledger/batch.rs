@@ -191,6 +191,19 @@ impl Batch {
         Ok(())
     }
 
+    /// What the current change has appended from a place on: whose entry, and where. For the few
+    /// changes that have to tell people what they did.
+    pub fn appended_from(&self, first: u64) -> Result<Vec<(Option<CustomerId>, u64)>, ChangeError> {
+        let since = self.pending[self.mark.pending..].iter().filter(|entry| entry.seq >= first);
+        let whose = since.map(|pending| {
+            let entry = Entry::parse(&pending.line).map_err(|e| no_entry(&e))?;
+            let customer = entry.customer.map(|link| link.id.parse()).transpose();
+            let customer = customer.map_err(|_| StoreError::Shape("an entry's customer".into()))?;
+            Ok((customer, pending.seq))
+        });
+        whose.collect()
+    }
+
     /// Draws a salt for each field and keeps what opens the commitments.
     fn commit(
         &mut self,

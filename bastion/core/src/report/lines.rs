@@ -61,6 +61,15 @@ fn inventory(event: &Event) -> Option<String> {
     Some(match event {
         Event::OfficerAdded { officer } => format!("security officer {officer} added"),
         Event::OfficerRemoved { officer } => format!("security officer {officer} removed"),
+        Event::ChangeProposed { command, proposal, digest } => {
+            format!("`{command}` proposed as {proposal}, digest {}", short(digest))
+        }
+        Event::ChangeApproved { approver, proposal, proposer, .. } => {
+            format!("change {proposal} of {proposer} approved by {approver}")
+        }
+        Event::ChangeRefused { proposal, proposer, .. } => {
+            format!("change {proposal} of {proposer} refused")
+        }
         Event::ApproverAdded { approver } => format!("approver {approver} added"),
         Event::ApproverRemoved { approver } => format!("approver {approver} removed"),
         Event::CustomerAdded { signatures_needed } => {

@@ -2,6 +2,7 @@
 //! the `ssh-keygen` of this machine where something is signed.
 
 mod consent;
+mod dual;
 mod inventory;
 mod malformed;
 mod notices;
@@ -291,6 +292,7 @@ const TABLES: &[(&str, &str)] = &[
     ("settings", "SELECT * FROM settings"),
     ("operators", "SELECT * FROM operators"),
     ("officers", "SELECT * FROM officers"),
+    ("proposals", "SELECT * FROM proposals"),
     ("approvers", "SELECT * FROM approvers"),
     ("keys", "SELECT * FROM keys"),
     ("training", "SELECT * FROM training"),

@@ -73,7 +73,9 @@ async fn officers_come_and_go_but_the_last_one_stays() {
     let key = world.key("omar");
     let json = world.officer("officer add omar --key - --json", &key).await.json();
     let omar = caller(ActorKind::Officer, text(&json, "officer"), "omar");
-    world.run(&omar, "officer remove odile", b"").await.done();
+    let json = world.run(&omar, "officer remove odile --json", b"").await.json();
+    let approve = format!("change approve {}", text(&json, "proposal"));
+    world.officer(&approve, "").await.done();
     world.officer("officer list", "").await.fails(3, "has ended");
     world.run(&omar, "officer remove omar", b"").await.fails(1, "last officer");
     // A key that was removed cannot come back in another hand.
