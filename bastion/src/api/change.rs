@@ -137,6 +137,10 @@ impl Call<'_> {
             + Send
             + 'static,
     {
+        if dual::Step::of(self)?.is_some() {
+            // A verb of ours took the wrong way: better no change than one officer's alone.
+            return Err(Fault::Failed(format!("`{}` may loosen; report this", self.command)));
+        }
         let actor = self.actor();
         quota::wait(&actor.id).await;
         let change = self.app.ledger.record_closing(label, move |batch| {

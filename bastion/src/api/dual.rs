@@ -2,8 +2,8 @@
 //!
 //! One closed table says of every officer's command what it does. One that loosens is not run where
 //! there is another officer to ask: its words and its input are stored as a *proposed change*, and
-//! another officer's `change approve` runs them. The approval and the change are one transaction, so
-//! there is no approval without its change, no change without its approval, and no second run.
+//! another officer's `change approve` runs them. The approval and the change are one transaction,
+//! so there is no approval without its change, no change without its approval, and no second run.
 //! With one officer there is nobody to ask, as a deployment must begin somewhere; since removing an
 //! officer loosens, too, one of two cannot go back to that alone. What only takes away never waits.
 //!
