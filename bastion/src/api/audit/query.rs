@@ -8,7 +8,7 @@ use crate::{
 use audit_schema::commit::Opening;
 use bastion_core::{escape, limits::QUERY_ROWS_MAX};
 use serde_json::{Map, Value, json};
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 /// Rows of a table when no limit is given: a few screens.
 const TABLE_ROWS: usize = 200;
@@ -48,7 +48,8 @@ pub(super) async fn run(call: &mut Call<'_>, ask: &Query) -> Result<Reply, Fault
     let size = reading::enter(call, scope.as_ref()).await?;
     let index = call.app.projection().await?;
     index.wait_for(size - 1).await?;
-    let mut printer = Printer { form, begun: false, text: filter.text.clone() };
+    let names = names(call).await?;
+    let mut printer = Printer { form, begun: false, text: filter.text.clone(), names };
     if ask.follow {
         return follow(call, &index, filter, &mut printer).await;
     }
@@ -62,6 +63,20 @@ pub(super) async fn run(call: &mut Call<'_>, ask: &Query) -> Result<Reply, Fault
         call.out.err(hint.as_bytes()).await?;
     }
     Ok(Reply::Written)
+}
+
+/// What people are called, by id; nobody's name for a caller who is not told names.
+async fn names(call: &Call<'_>) -> Result<HashMap<String, String>, Fault> {
+    if reading::withholds(call) {
+        return Ok(HashMap::new());
+    }
+    let sql = "SELECT id, handle FROM operators UNION ALL SELECT id, handle FROM officers \
+               UNION ALL SELECT id, handle FROM approvers";
+    let mut names = HashMap::new();
+    for row in call.app.ledger.db().rows(sql, &[]).await? {
+        names.insert(row.text(0)?, row.text(1)?);
+    }
+    Ok(names)
 }
 
 fn filter(call: &Call<'_>, ask: &Query) -> Result<Filter, Fault> {
@@ -169,6 +184,8 @@ struct Printer {
     form: Form,
     begun: bool,
     text: Option<String>,
+    /// Of those whose ids stand in entries; kept out of the log and of the index.
+    names: HashMap<String, String>,
 }
 
 impl Printer {
@@ -201,6 +218,14 @@ impl Printer {
         openings.iter().any(|opening| opening.value.to_lowercase().contains(&wanted))
     }
 
+    /// A name where there is one: people know each other by it.
+    fn who(&self, row: &Row) -> String {
+        match self.names.get(&row.actor) {
+            Some(name) => format!("{name} ({})", row.actor),
+            None => format!("{}:{}", row.actor_kind, row.actor),
+        }
+    }
+
     fn table(&self, shown: &[(Row, Vec<Opening>, Value)]) -> String {
         let heads = ["seq", "time", "event", "who", "where", "lease", "ticket", "outcome", "said"];
         let mut table = Table::new(&heads);
@@ -209,7 +234,7 @@ impl Printer {
                 &row.seq.to_string(),
                 &row.time.to_string().get(..19).unwrap_or_default().replace('T', " "),
                 &row.event,
-                &format!("{}:{}", row.actor_kind, row.actor),
+                &self.who(row),
                 &place(row),
                 row.lease.as_deref().unwrap_or_default(),
                 row.ticket.as_deref().unwrap_or_default(),
