@@ -27,7 +27,7 @@ mod ls;
 mod officers;
 mod operators;
 mod permit;
-mod policy;
+pub mod policy;
 pub mod print;
 mod proposals;
 mod quota;

@@ -44,7 +44,7 @@ pub enum Verb {
 }
 
 /// Runs one of them.
-pub async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
+pub(crate) async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
     match verb {
         Verb::Check { files } => check(call, &files).await,
         Verb::Test => test(call),
@@ -53,7 +53,8 @@ pub async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
     }
 }
 
-type Files = Vec<(String, String)>;
+/// Names and texts.
+pub type Files = Vec<(String, String)>;
 
 const SCHEMA: &str = "schema.cedarschema";
 const CASES: &str = "cases.json";
@@ -109,7 +110,7 @@ async fn check(call: &mut Call<'_>, wanted: &[String]) -> Result<Reply, Fault> {
 }
 
 /// Runs the cases; how many there are.
-fn cases(files: &Files, policy: &Policy) -> Result<usize, Fault> {
+pub fn cases(files: &Files, policy: &Policy) -> Result<usize, Fault> {
     let text = named(files, CASES).unwrap_or("[]");
     let failed = |sentence: String| Fault::Unverified { code: "policy-cases", sentence };
     let (count, failures) = test_cases(policy, text).map_err(|bad| failed(bad.to_string()))?;

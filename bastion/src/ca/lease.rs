@@ -51,14 +51,6 @@ impl Lease {
     pub fn grant(&self) -> &Grant {
         &self.grant
     }
-    /// The certificate that the VM is shown.
-    pub fn certificate(&self) -> &Certificate {
-        &self.certificate
-    }
-    /// The key that it certifies.
-    pub fn key(&self) -> &PrivateKey {
-        &self.key
-    }
     /// The recording that was prepared for it.
     pub fn recording(&self) -> &RecordingId {
         &self.recording
@@ -75,15 +67,30 @@ impl Lease {
     pub fn end(&self) -> watch::Receiver<Option<Cause>> {
         self.end.clone()
     }
-    /// Whether it may still be used, `now` being the wall clock's time.
-    pub fn ensure_live(&self, now: Timestamp) -> Result<(), Cause> {
+    /// The lease as one that may be used now, `now` being the wall clock's time.
+    pub fn ensure_live(&self, now: Timestamp) -> Result<Alive<'_>, Cause> {
         if let Some(cause) = *self.end.borrow() {
             return Err(cause);
         }
         if Instant::now() >= self.deadline || now >= self.deadline_at() {
             return Err(self.grant.deadline_cause());
         }
-        Ok(())
+        Ok(Alive(self))
+    }
+}
+
+/// A lease that was live a moment ago: what a login on a VM takes. Only [`Lease::ensure_live`]
+/// makes one.
+pub struct Alive<'a>(&'a Lease);
+
+impl Alive<'_> {
+    /// The certificate that the VM is shown.
+    pub fn certificate(&self) -> &Certificate {
+        &self.0.certificate
+    }
+    /// The key that it certifies.
+    pub fn key(&self) -> &PrivateKey {
+        &self.0.key
     }
 }
 

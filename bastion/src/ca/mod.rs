@@ -14,7 +14,7 @@ mod live;
 
 pub use host::HostError;
 pub use issuance::Issuance;
-pub use lease::Lease;
+pub use lease::{Alive, Lease};
 pub use live::Live;
 
 use crate::{ledger::Recorded, relay::recording::Blank};

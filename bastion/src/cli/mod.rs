@@ -8,6 +8,7 @@
 mod doctor;
 pub mod init;
 mod local;
+mod policy;
 mod replay;
 mod serve;
 mod tracing;
@@ -72,6 +73,9 @@ enum Command {
     Session(api::session::Verb),
     /// What was done to a customer's services in a period
     Report(api::report::Ask),
+    /// What policy files say, before an officer puts them in force
+    #[command(subcommand)]
+    Policy(policy::Verb),
     /// Print the completions of a shell
     #[command(after_help = "Example:\n  bastion completions bash > \
                             ~/.local/share/bash-completion/completions/bastion")]
@@ -145,6 +149,7 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
         }
         Command::Session(_) => read(cli.config.as_deref(), None),
         Command::Report(ask) => read(cli.config.as_deref(), ask.out),
+        Command::Policy(verb) => policy::run(cli.config.as_deref(), &verb, cli.json),
         Command::Completions { shell } => completions(shell),
     }
 }

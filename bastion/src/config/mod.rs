@@ -251,18 +251,23 @@ impl Config {
 
     /// The names and texts of the policy files, sorted by name: what `Policy::load` takes.
     pub fn policy_files(&self) -> std::io::Result<Vec<(String, String)>> {
-        let mut files = Vec::new();
-        for item in std::fs::read_dir(&self.policies)? {
-            let item = item?;
-            let name = item.file_name().to_string_lossy().into_owned();
-            let kept = [".cedar", ".cedarschema", ".json"];
-            if kept.iter().any(|end| name.ends_with(end)) {
-                files.push((name, std::fs::read_to_string(item.path())?));
-            }
-        }
-        files.sort();
-        Ok(files)
+        policy_files(&self.policies)
     }
+}
+
+/// The names and texts of the policy files of a folder, sorted by name.
+pub fn policy_files(folder: &Path) -> std::io::Result<Vec<(String, String)>> {
+    let mut files = Vec::new();
+    for item in std::fs::read_dir(folder)? {
+        let item = item?;
+        let name = item.file_name().to_string_lossy().into_owned();
+        let kept = [".cedar", ".cedarschema", ".json"];
+        if kept.iter().any(|end| name.ends_with(end)) {
+            files.push((name, std::fs::read_to_string(item.path())?));
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 #[cfg(test)]

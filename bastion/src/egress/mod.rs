@@ -145,11 +145,11 @@ impl Dialled {
 
     /// Logs in with a lease, if it still stands.
     pub async fn log_in_with(self, lease: &Lease) -> Result<Upstream, EgressError> {
-        lease.ensure_live(crate::clock::now()).map_err(EgressError::Ended)?;
+        let alive = lease.ensure_live(crate::clock::now()).map_err(EgressError::Ended)?;
         let who = Credentials {
             unix_user: lease.grant().unix_user().to_owned(),
-            certificate: lease.certificate().clone(),
-            key: Arc::new(lease.key().clone()),
+            certificate: alive.certificate().clone(),
+            key: Arc::new(alive.key().clone()),
         };
         unless_ended(lease, self.log_in(who)).await
     }

@@ -55,7 +55,9 @@ impl Over {
         }
         METRICS.denial(denial.reason().as_str());
         tracing::info!(reason = denial.reason().as_str(), "denied");
-        Self { write, words: Some(format!("bastion: {}", denial.sentence())), unanswered: true }
+        // The rule that decided, by its stable name, for whoever asks about it or scripts it.
+        let words = format!("bastion: {} [{}]", denial.sentence(), denial.spoken_reason());
+        Self { write, words: Some(words), unanswered: true }
     }
 
     /// Something else that the operator has to be told.

@@ -211,6 +211,13 @@ impl Denial {
     pub fn reason(&self) -> Reason {
         self.reason
     }
+    /// The reason as the operator may know it: unknown and not-to-be-told are one.
+    pub fn spoken_reason(&self) -> Reason {
+        match self.reason {
+            Reason::VmNotListed => Reason::VmUnknown,
+            reason => reason,
+        }
+    }
     /// The ids of the policies that forbid it.
     pub fn policies(&self) -> &[String] {
         &self.policies
