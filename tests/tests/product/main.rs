@@ -21,6 +21,7 @@ use on_both_stores;
 
 mod asking_the_log;
 mod crash;
+mod dual_control;
 mod forms;
 mod logging_in;
 mod malformed;
