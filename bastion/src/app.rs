@@ -69,6 +69,9 @@ pub enum StartError {
     /// A key is not usable.
     #[error("{0}")]
     Key(#[from] KeyFileError),
+    /// The roots for webhooks are not usable.
+    #[error("{0}")]
+    Trust(String),
     /// The recorder cannot start.
     #[error("{0}")]
     Recorder(#[from] crate::relay::recording::RecorderError),

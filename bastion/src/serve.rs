@@ -11,7 +11,7 @@ use crate::{
     ingress::{ListenError, Listener},
     keyfile,
     metrics::{self, Alarm, METRICS},
-    notices::{self, Courier},
+    notices::{self, Courier, Trust},
 };
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet};
@@ -71,6 +71,7 @@ fn courier(app: &App) -> Result<Courier, StartError> {
         ledger: app.ledger.clone(),
         key: keyfile::read_log_key(&app.config.keys.notices)?,
         hooks: app.config.hooks.clone(),
+        trust: Trust::new(app.config.extra_roots.clone()).map_err(StartError::Trust)?,
     })
 }
 

@@ -441,6 +441,13 @@ pub const NOTICE_BYTES_MAX: usize = 64 * 1024;
 /// Seconds that a webhook or a hook may take for one notice.
 pub const NOTICE_SECONDS_MAX: u64 = 10;
 
+/// Seconds that looking up a webhook's name, and then connecting with TLS, may take each: half of
+/// what the notice may take in all.
+pub const WEBHOOK_CONNECT_SECONDS_MAX: u64 = 5;
+
+/// The head of a webhook's answer; its body is not read.
+pub const WEBHOOK_ANSWER_HEAD_BYTES_MAX: usize = 16 * 1024;
+
 /// Attempts after which the gateway raises an alarm.
 pub const NOTICE_ALARM_ATTEMPTS: u64 = 3;
 

@@ -21,9 +21,9 @@ use serde_json::json;
 pub enum Verb {
     /// Take on a customer
     #[command(after_help = "Example:\n  ssh bastion customer add acme --name 'Acme Ltd' \
-        --signatures 2 --hook tell-acme\n\
-        A hook that posts over https, in the gateway's `hooks` folder:\n  #!/bin/sh\n  \
-        exec curl --fail --data-binary @- https://acme.example/consent")]
+        --signatures 2 --webhook https://acme.example/consent\n\
+        Who receives it checks the header Bastion-Signature with the notice key that `ca show` \
+        prints.")]
     Add(Add),
     /// Say where the customer's approvers are told
     Notify(Notify),
@@ -43,7 +43,7 @@ pub struct Add {
     #[arg(long, default_value_t = 1,
         value_parser = clap::value_parser!(u64).range(1..=CONSENT_SIGNATURES_MAX))]
     signatures: u64,
-    /// Where notices are posted, signed: http://127.0.0.1:PORT/PATH.
+    /// Where notices are posted, signed: https://HOST[:PORT]/PATH, or http:// to a loopback address.
     #[arg(long)]
     webhook: Option<WebhookUrl>,
     /// Which of the programs in the gateway's `hooks` folder is given each notice.
@@ -56,7 +56,7 @@ pub struct Add {
 pub struct Notify {
     /// Which customer.
     customer: CustomerId,
-    /// Where notices are posted, signed: http://127.0.0.1:PORT/PATH.
+    /// Where notices are posted, signed: https://HOST[:PORT]/PATH, or http:// to a loopback address.
     #[arg(long)]
     webhook: Option<WebhookUrl>,
     /// Which of the programs in the gateway's `hooks` folder is given each notice.

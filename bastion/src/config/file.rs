@@ -39,6 +39,8 @@ pub(super) struct Raw {
     #[serde(default)]
     egress: RawEgress,
     #[serde(default)]
+    notices: RawNotices,
+    #[serde(default)]
     operator_ca: Vec<RawOperatorCa>,
     #[serde(default)]
     metrics: RawMetrics,
@@ -97,6 +99,12 @@ struct RawIngress {
 struct RawEgress {
     source_ranges: Vec<String>,
     connect_seconds: u64,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawNotices {
+    extra_roots: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -209,6 +217,10 @@ impl Raw {
             socket,
             policies: inside(&self.policies),
             hooks: inside(&self.hooks),
+            // Empty means none, as the template shows it.
+            extra_roots: Some(&self.notices.extra_roots)
+                .filter(|file| !file.as_os_str().is_empty())
+                .map(|file| inside(file)),
             keys: Keys {
                 log: inside(&self.keys.log),
                 user_ca: inside(&self.keys.user_ca),

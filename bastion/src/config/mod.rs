@@ -41,6 +41,8 @@ pub struct Config {
     pub policies: PathBuf,
     /// The folder of programs that officers may have notices handed to.
     pub hooks: PathBuf,
+    /// PEM of certificate authorities that webhooks are believed beside the machine's own.
+    pub extra_roots: Option<PathBuf>,
     /// Where the keys are.
     pub keys: Keys,
     /// Where recordings go, and for whom they are sealed.
@@ -293,6 +295,10 @@ mod tests {
         assert_eq!(config.dir, Path::new("/srv/b"));
         assert_eq!(config.keys.user_ca, Path::new("/srv/b/keys/user-ca"));
         assert_eq!(config.store.url(), "sqlite:/srv/b/bastion.db");
+        assert_eq!(config.extra_roots, None);
+        let rooted = filled().replace("[notices]", "[notices]\nextra_roots = \"acme.pem\"");
+        let rooted = parse(&rooted).expect("parses").extra_roots;
+        assert_eq!(rooted.as_deref(), Some(Path::new("/srv/b/acme.pem")));
     }
 
     /// Each commented default of the template, taken out of its comment, changes nothing.
@@ -321,6 +327,7 @@ mod tests {
             ("127.0.0.1:9317", "0.0.0.0:9317", "`metrics.listen`"),
             ("[egress]", "[egress]\nconnect_seconds = 0", "`egress.connect_seconds`"),
             ("[egress]", "[egress]\nconect_seconds = 3", "conect_seconds"),
+            ("[notices]", "[notices]\nextra_root = \"x\"", "extra_root"),
             ("[training]", "[trainings]", "trainings"),
             ("[training]", "[training]\ncourses = [\"A B\"]", "`training.courses`"),
             ("[tracing]", "[tracing]\nformat = \"xml\"", "`tracing.format`"),

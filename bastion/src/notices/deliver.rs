@@ -9,6 +9,7 @@
 
 use super::{
     hook::{self, HookName},
+    trust::Trust,
     webhook::{self, WebhookUrl},
 };
 use crate::{
@@ -42,6 +43,8 @@ pub struct Courier {
     pub key: SigningKey,
     /// Where the deployment's hooks are.
     pub hooks: PathBuf,
+    /// Whose certificates webhooks may show.
+    pub trust: Trust,
 }
 
 /// A notice that is in the outbox.
@@ -146,7 +149,7 @@ impl Courier {
             Some(url) => {
                 let url: WebhookUrl = url.parse().map_err(|e| format!("webhook: {e}"))?;
                 let header = webhook::signature(&self.key, clock::now().seconds(), &body);
-                webhook::post(&url, header, body.clone()).await
+                webhook::post(&url, &self.trust, header, body.clone()).await
             }
             None => Ok(()),
         };

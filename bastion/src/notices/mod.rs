@@ -13,10 +13,12 @@
 
 pub mod deliver;
 mod hook;
-mod webhook;
+mod trust;
+pub mod webhook;
 
 pub use deliver::{Courier, Tried, Tries, run};
 pub use hook::HookName;
+pub use trust::Trust;
 pub use webhook::WebhookUrl;
 
 use crate::{

@@ -375,7 +375,9 @@ const VALUES: &[(Who, &str, &str)] = &[
         "customer notify acme --webhook {}",
         "acme.example http://acme.example/ http://localhost/ ftp://a/ file:///etc/passwd \
              https://u:p@acme.example/ https:///x https://a/#b javascript:x http://10.0.0.1/ \
-             https://\u{202e}/",
+             https://\u{202e}/ https://acme.example:0/ https://acme.example:65536/ https://a..b/ \
+             https://acme.example:/ https://u@acme.example/ https://0300.0.2.7/ \
+             https://[127.0.0.1]/ https://[::1/ https:acme.example //acme.example/",
     ),
     (Who::Odile, "customer notify acme --hook {}", "../x /bin/sh a.sh A a/b -x \u{fc} a_b"),
     (Who::Odile, "policy check {}", "../x /etc/passwd nothing.cedar . .. *"),

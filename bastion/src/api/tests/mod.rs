@@ -3,6 +3,7 @@
 
 mod consent;
 mod dual;
+mod https;
 mod inventory;
 mod malformed;
 mod notices;

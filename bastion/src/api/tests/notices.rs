@@ -1,7 +1,7 @@
 //! What approvers are told: a hook and a webhook of this machine, real processes and sockets.
 
 use super::{World, text};
-use crate::notices::{Courier, Tries};
+use crate::notices::{Courier, Tries, Trust};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ed25519_dalek::{Signature, SigningKey, Verifier as _};
 use std::{
@@ -11,13 +11,14 @@ use std::{
     thread::JoinHandle,
 };
 
-const ASK: &str = "request pg-1.acme --account dba --reason SECURITY_REVIEW --for 1h --note x";
+pub const ASK: &str = "request pg-1.acme --account dba --reason SECURITY_REVIEW --for 1h --note x";
 
 fn courier(world: &World) -> Courier {
     Courier {
         ledger: world.app.ledger.clone(),
         key: SigningKey::from_bytes(&[7; 32]),
         hooks: world.dir.join("hooks"),
+        trust: Trust::default(),
     }
 }
 
@@ -50,7 +51,7 @@ fn server(answer: &'static str) -> (u16, JoinHandle<String>) {
 }
 
 /// Whether the head and as many bytes of the body as it says are there.
-fn complete(got: &[u8]) -> bool {
+pub fn complete(got: &[u8]) -> bool {
     let text = String::from_utf8_lossy(got).to_lowercase();
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
