@@ -43,7 +43,7 @@ pub struct Add {
     #[arg(long, default_value_t = 1,
         value_parser = clap::value_parser!(u64).range(1..=CONSENT_SIGNATURES_MAX))]
     signatures: u64,
-    /// Where notices are posted, signed: https://HOST[:PORT]/PATH, or http:// to a loopback address.
+    /// Where notices are posted, signed: https://HOST/PATH, or http:// to loopback.
     #[arg(long)]
     webhook: Option<WebhookUrl>,
     /// Which of the programs in the gateway's `hooks` folder is given each notice.
@@ -56,7 +56,7 @@ pub struct Add {
 pub struct Notify {
     /// Which customer.
     customer: CustomerId,
-    /// Where notices are posted, signed: https://HOST[:PORT]/PATH, or http:// to a loopback address.
+    /// Where notices are posted, signed: https://HOST/PATH, or http:// to loopback.
     #[arg(long)]
     webhook: Option<WebhookUrl>,
     /// Which of the programs in the gateway's `hooks` folder is given each notice.

@@ -17,7 +17,11 @@ pub use issuance::Issuance;
 pub use lease::{Alive, Lease};
 pub use live::Live;
 
-use crate::{ledger::Recorded, relay::recording::Blank};
+use crate::{
+    ledger::Recorded,
+    metrics::{Alarm, METRICS},
+    relay::recording::Blank,
+};
 use bastion_core::{
     authorize::Grant,
     cert::{self, CertContent, CertError, CertTerms},
@@ -125,7 +129,9 @@ impl Ca {
         if !issuance.get().is_of(&draft) {
             return Err(CaError::OtherDraft);
         }
-        let certificate = draft.body.sign(&self.user, &[])?;
+        let certificate = draft.body.sign(&self.user, &[]);
+        METRICS.alarm(Alarm::Signing, certificate.is_err());
+        let certificate = certificate?;
         Ok(Lease::new(draft, certificate, &self.live))
     }
 

@@ -44,7 +44,10 @@ pub use recover::{OpenLease, RecordingFound};
 
 pub use ed25519_dalek::SigningKey;
 
-use crate::store::{Db, tx::Conn};
+use crate::{
+    metrics::{Alarm, METRICS},
+    store::{Db, tx::Conn},
+};
 use audit_schema::merkle::Frontier;
 use bastion_core::limits::{APPEND_WAIT_SECONDS_MAX, LEDGER_QUEUE_CHANGES_MAX};
 use checkpoint::LogKey;
@@ -243,7 +246,9 @@ impl Ledger {
     /// The signed head of the log: a C2SP signed note over its size and RFC 6962 root.
     pub async fn checkpoint(&self) -> Result<String, LedgerError> {
         let head = head::Head::read(self.db()).await?;
-        self.shared.key.checkpoint(head.frontier())
+        let signed = self.shared.key.checkpoint(head.frontier());
+        METRICS.alarm(Alarm::Signing, signed.is_err());
+        signed
     }
 
     /// The key that verifies [`Self::checkpoint`], as `name+hash+base64`.

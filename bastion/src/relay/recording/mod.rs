@@ -23,6 +23,7 @@ pub use track::Recording;
 pub use wrapped::{KeyError, Recipient, unwrap};
 
 use super::downstream::{Kind, Setup};
+use crate::metrics::{Alarm, METRICS};
 use audit_schema::{event::Level, hash::Hash, time::Timestamp};
 use bastion_core::{
     authorize::Grant,
@@ -162,7 +163,12 @@ impl Recorder {
     /// Draws a key for a channel of this level and wraps it: for the customer's service if the
     /// channel reaches its data, otherwise for the provider.
     pub fn blank_for(&self, level: Level, service_key: &str) -> Result<Blank, RecorderError> {
-        self.check_room()?;
+        let room = self.check_room();
+        // Cleared by the next recording that is sealed.
+        if room.is_err() {
+            METRICS.alarm(Alarm::Recording, true);
+        }
+        room?;
         let key = ContainerKey::draw().map_err(|_| RecorderError::Cipher)?;
         let mut entropy = [0; 10];
         aws_lc_rs::rand::fill(&mut entropy).map_err(|_| RecorderError::Cipher)?;

@@ -182,3 +182,17 @@ async fn a_recording_that_cannot_be_written_says_so_and_waits_for_nobody() {
     assert!(recording.close().await.is_err());
     running.join().unwrap();
 }
+
+#[tokio::test]
+async fn a_disk_without_room_raises_the_alarm() {
+    let world = world("room");
+    let mut recorder = world.recorder.clone();
+    recorder.free_bytes_min = u64::MAX;
+    // Another test of this process that seals a recording clears it, so look more than once.
+    let raised = (0..100).any(|_| {
+        assert!(recorder.blank_for(Level::Troubleshoot, "").is_err());
+        METRICS.raised().contains(&"recording")
+    });
+    assert!(raised);
+    std::fs::remove_dir_all(&world.folder).unwrap();
+}

@@ -5,7 +5,7 @@
 //! at once, and its channel is told.
 
 use super::{RecordingFailed, Sealed, Segment, container::Writer, track::Track};
-use crate::metrics::METRICS;
+use crate::metrics::{Alarm, METRICS};
 use bastion_core::{
     id::RecordingId,
     limits::{RECORDING_BYTES_MAX, RECORDING_SEGMENT_BYTES_MAX, RECORDING_SEGMENT_SECONDS_MAX},
@@ -161,6 +161,7 @@ impl Open {
 
     fn fail(&self, why: &str) {
         tracing::error!(recording = %self.track.id, %why, "a recording cannot be written");
+        METRICS.alarm(Alarm::Recording, true);
         self.failed.send_replace(Some(format!("the recording cannot be written: {why}")));
         // Whoever waits for room must look again.
         drop(self.track.take());
@@ -178,6 +179,7 @@ impl Open {
         let (bytes, digest) = writer.end(&mut lines);
         let flushed = file.write_all(&lines).and_then(|()| file.sync_all());
         flushed.map_err(|why| RecordingFailed(why.to_string()))?;
+        METRICS.alarm(Alarm::Recording, false);
         Ok(Sealed { digest, bytes })
     }
 
