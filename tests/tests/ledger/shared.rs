@@ -6,6 +6,8 @@ use bastion::{
     ledger::{Ledger, LedgerError},
     store::{Db, Options},
 };
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Two gateways, each with many callers, and one chain.
 #[tokio::test(flavor = "multi_thread")]
@@ -13,11 +15,15 @@ async fn two_gateways_interleave_ten_thousand_entries_into_one_chain() {
     let world = World::postgres();
     let one = world.create().await;
     let two = world.open_as("gw-2").await.expect("opens");
+    // A hundred at a time: all at once they would fit into ten batches, and so into ten turns.
+    let places = Arc::new(Semaphore::new(100));
     let calls: Vec<_> = (0..10_000_usize)
         .map(|n| {
             let ledger: Ledger = if n % 2 == 0 { one.clone() } else { two.clone() };
             let customer = ["acme", "globex", "initech"][n % 3];
+            let places = Arc::clone(&places);
             tokio::spawn(async move {
+                let _place = places.acquire_owned().await.expect("open");
                 let entry = entry_of(customer, "x");
                 ledger.append("test", vec![entry]).await.expect("appends").seq()
             })
