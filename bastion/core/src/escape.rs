@@ -8,7 +8,7 @@
 //! ```
 //! use bastion_core::escape;
 //! assert_eq!(escape::terminal("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
-//! assert_eq!(escape::csv("=1+1"), "'=1+1");
+//! assert_eq!(escape::csv("=1+1"), "\"'=1+1\"");
 //! assert_eq!(escape::html("<b>"), "&lt;b&gt;");
 //! ```
 
