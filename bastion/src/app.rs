@@ -29,10 +29,9 @@ use audit_schema::{
 use bastion_core::policy::{Policy, PolicyErrors};
 use std::{fs, io, path::PathBuf, sync::Arc};
 
-pub(crate) mod policy;
+pub mod policy;
 mod sessions;
 
-pub use policy::load as load_policy;
 pub use sessions::{End, Sessions};
 
 /// A deployment that is open.
@@ -124,15 +123,15 @@ impl App {
         let log_key = keyfile::read_log_key(&config.keys.log)?;
         let opening = Opening::new(config.gateway.clone(), log_key);
         let ledger = Ledger::create(db, &config.origin, opening).await?;
-        let policy = policy::load(&config)?;
-        policy::first(&ledger, &policy).await?;
+        let policy = policy::of_folder(&config)?;
+        policy::adopt(&ledger, policy.digest()).await?.into_inner();
         Self::assemble(config, ledger, policy)
     }
 
     /// Opens a deployment that no gateway serves, and closes what a crash left open.
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let ledger = open_ledger(&config).await?;
-        let policy = policy::load(&config)?;
+        let policy = policy::of_folder(&config)?;
         let app = Self::assemble(config, ledger, policy)?;
         app.recover().await?;
         Ok(app)

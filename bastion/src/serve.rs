@@ -112,18 +112,17 @@ async fn index(app: Arc<App>) {
 }
 
 async fn check_policy(app: &App, serving: Serving) -> Result<(), StartError> {
-    let policy = app.policy.current();
-    let found = policy.digest();
-    match policy::in_force(&app.ledger).await? {
-        Some(digest) if digest == found.to_string() => Ok(()),
+    let found = app.policy.current().digest();
+    match policy::in_force(app.ledger.db()).await? {
+        Some(digest) if digest == found => Ok(()),
         Some(_) if serving.accept_policy => {
-            policy::put_in_force(&app.ledger, &policy).await?;
+            policy::adopt(&app.ledger, found).await?.into_inner();
             Ok(())
         }
         in_force => Err(StartError::PolicyChanged {
             folder: app.config.policies.clone(),
             found,
-            in_force: in_force.unwrap_or_else(|| "none".into()),
+            in_force: in_force.map_or_else(|| "none".into(), |digest| digest.to_string()),
         }),
     }
 }

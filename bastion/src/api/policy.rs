@@ -8,13 +8,10 @@ use super::{
     print::{pairs, shown},
 };
 use crate::{
-    args,
-    ledger::{Batch, ChangeError, NewEntry},
+    app::policy::{self, Files},
+    gate::facts,
 };
-use audit_schema::{
-    event::{Actor, Event, Level},
-    hash::Hash,
-};
+use audit_schema::{event::Level, hash::Hash};
 use bastion_core::policy::{Policy, test_cases};
 use clap::Subcommand;
 use serde_json::json;
@@ -53,13 +50,10 @@ pub(crate) async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault>
     }
 }
 
-/// Names and texts.
-pub type Files = Vec<(String, String)>;
-
 const SCHEMA: &str = "schema.cedarschema";
 const CASES: &str = "cases.json";
 
-fn files(call: &Call<'_>) -> Result<Files, Fault> {
+fn files(call: &Call<'_>) -> Result<Vec<(String, String)>, Fault> {
     call.app.config.policy_files().map_err(|e| {
         let folder = call.app.config.policies.display();
         Fault::Failed(format!("cannot read the policy files in {folder}: {e}"))
@@ -70,16 +64,9 @@ fn named<'a>(files: &'a Files, name: &str) -> Option<&'a str> {
     files.iter().find(|(file, _)| file == name).map(|(_, text)| text.as_str())
 }
 
-/// A policy of all the Cedar files among these.
-pub fn load(files: &[(String, String)]) -> Result<Policy, Fault> {
-    let schema = files.iter().find(|(file, _)| file == SCHEMA).map(|(_, text)| text.as_str());
-    let schema = schema.ok_or_else(|| Fault::Failed(format!("there is no {SCHEMA}")))?;
-    let cedar: Vec<(&str, &str)> = files
-        .iter()
-        .filter(|(file, _)| file.ends_with(".cedar"))
-        .map(|(file, text)| (file.as_str(), text.as_str()))
-        .collect();
-    Policy::load(&cedar, schema).map_err(|errors| Fault::Unverified {
+/// A policy of these files, or all that is wrong with them.
+pub fn load(files: &Files) -> Result<Policy, Fault> {
+    policy::load(files).map_err(|errors| Fault::Unverified {
         code: "policy-invalid",
         sentence: errors.to_string(),
     })
@@ -87,7 +74,7 @@ pub fn load(files: &[(String, String)]) -> Result<Policy, Fault> {
 
 async fn check(call: &mut Call<'_>, wanted: &[String]) -> Result<Reply, Fault> {
     let all = files(call)?;
-    let mut some: Files = Vec::new();
+    let mut some = Vec::new();
     for name in wanted {
         match (name.as_str(), named(&all, name)) {
             ("-", _) => some.push(("stdin.cedar".into(), call.input("a policy file").await?)),
@@ -149,8 +136,10 @@ async fn reload(call: &mut Call<'_>, wanted: Option<Hash>) -> Result<Reply, Faul
     let actor = call.actor();
     let change = call.change_if(
         "policy reload",
-        move |batch| Box::pin(async move { Ok(in_force(batch).await? != Some(digest)) }),
-        move |batch| Box::pin(put(batch, actor, digest)),
+        move |batch| {
+            Box::pin(async move { Ok(facts::policy_in_force(batch.tx()).await? != Some(digest)) })
+        },
+        move |batch| Box::pin(policy::put(batch, actor, digest)),
     );
     let before = change.await?.into_inner();
     // In force here only now that it stands in the log; other gateways refuse until they reload.
@@ -163,28 +152,6 @@ async fn reload(call: &mut Call<'_>, wanted: Option<Hash>) -> Result<Reply, Faul
         ),
     };
     Ok(Reply::Said { text, json: json!({ "digest": digest, "before": before }) })
-}
-
-/// Puts a policy in force for all gateways; answers the one before.
-async fn put(batch: &mut Batch, actor: Actor, digest: Hash) -> Result<Option<Hash>, ChangeError> {
-    let before = in_force(batch).await?;
-    if before == Some(digest) {
-        return Ok(before);
-    }
-    let sql = "INSERT INTO settings (key, value) VALUES ('policy_digest', $1) \
-               ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-    batch.tx().run(sql, &args![digest.to_string()]).await?;
-    let event = Event::PolicyChanged {
-        before: before.map(|hash| hash.to_string()).unwrap_or_default(),
-        digest: digest.to_string(),
-    };
-    batch.append_for_everybody(NewEntry::new(actor, event)).await?;
-    Ok(before)
-}
-
-async fn in_force(batch: &mut Batch) -> Result<Option<Hash>, ChangeError> {
-    let sql = "SELECT value FROM settings WHERE key = 'policy_digest'";
-    Ok(batch.tx().row_opt(sql, &[]).await?.map(|row| row.parsed(0)).transpose()?)
 }
 
 fn show(call: &Call<'_>) -> Result<Reply, Fault> {

@@ -6,7 +6,8 @@
 
 use super::Fault;
 use crate::{
-    app, clock,
+    app::policy,
+    clock,
     config::{Config, Store},
     keyfile,
     ledger::{open::verify_tail, reading},
@@ -142,7 +143,7 @@ fn keys(config: &Config, findings: &mut Findings) {
 }
 
 fn policy(config: &Config, findings: &mut Findings) {
-    findings.take("policy files", app::load_policy(config), |policy| {
+    findings.take("policy files", policy::of_folder(config), |policy| {
         format!("valid, digest {}", policy.digest())
     });
 }
@@ -215,13 +216,8 @@ async fn log(config: &Config, db: &Db, findings: &mut Findings) {
         }
         _ => findings.fail("log's key", "not the one that entry 0 names: wrong key or origin"),
     }
-    let in_force = db
-        .row_opt("SELECT value FROM settings WHERE key = 'policy_digest'", &[])
-        .await
-        .ok()
-        .flatten()
-        .and_then(|row| row.text(0).ok());
-    let found = app::load_policy(config).map(|policy| policy.digest().to_string()).ok();
+    let in_force = policy::in_force(db).await.ok().flatten();
+    let found = policy::of_folder(config).map(|policy| policy.digest()).ok();
     match (in_force, found) {
         (Some(in_force), Some(found)) if in_force == found => {
             findings.ok("policy in force", "the one of the files");
