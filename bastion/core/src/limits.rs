@@ -498,3 +498,16 @@ pub const PROPOSALS_OPEN_MAX: u64 = 200;
 
 /// Proposed changes that a list shows, the newest first.
 pub const PROPOSALS_LISTED_MAX: u64 = 1000;
+
+// ---- VMs dialled ahead --------------------------------------------------------------------------
+
+/// Connections to VMs that were dialled before their lease, in all: what a flood of half-finished
+/// logins may cost the VMs together.
+pub const SPARES_MAX: usize = 256;
+
+/// The same for one source prefix: a team behind one address, all connecting at once.
+pub const SPARES_PER_SOURCE_MAX: usize = 32;
+
+/// How long such a connection is kept, in seconds: longer than a login takes that asks nobody
+/// anything, shorter than sshd's patience (LoginGraceTime) and than a passphrase.
+pub const SPARE_SECONDS_MAX: u64 = 15;

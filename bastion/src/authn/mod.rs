@@ -115,6 +115,15 @@ impl Identity {
     }
 }
 
+/// What an offered key is: nothing is proven by it, anybody can show a public key.
+#[derive(Clone, Debug)]
+pub struct Offered {
+    /// Whether a signature of it could prove anything.
+    pub worth_signing: bool,
+    /// Whose key of the inventory it is.
+    pub owner: Option<Identity>,
+}
+
 /// Looks proofs up.
 pub struct Authn {
     db: Db,
@@ -127,17 +136,19 @@ impl Authn {
         Self { db, operator_cas }
     }
 
-    /// Whether it is worth the peer's while to sign with this key. With an operator CA any key may
-    /// be a certificate's, which an offer does not tell, so every strong key is.
-    pub async fn worth_signing(
+    /// Whether it is worth the peer's while to sign with this key, and whose it would prove to be.
+    /// With an operator CA any key may be a certificate's, which an offer does not tell, so every
+    /// strong key is.
+    pub async fn offered(
         &self,
         key: &PublicKey,
         algorithm: &Algorithm,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Offered, StoreError> {
         if !keys::strong(key, algorithm) {
-            return Ok(false);
+            return Ok(Offered { worth_signing: false, owner: None });
         }
-        Ok(!self.operator_cas.is_empty() || self.lookup(key).await?.is_some())
+        let owner = self.lookup(key).await?;
+        Ok(Offered { worth_signing: !self.operator_cas.is_empty() || owner.is_some(), owner })
     }
 
     /// The identity of a key that was proven.

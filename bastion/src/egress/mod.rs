@@ -11,9 +11,11 @@
 mod algorithms;
 mod error;
 mod host;
+mod spare;
 mod stream;
 
 pub use error::EgressError;
+pub use spare::Spare;
 pub use stream::Gate;
 
 use crate::{
@@ -28,6 +30,7 @@ use bastion_core::{
     id::InstanceId,
     lease::Cause,
     limits::{EGRESS_LOGIN_SECONDS, EGRESS_OPEN_SECONDS, EGRESS_START_SECONDS},
+    vm::VmInstance,
 };
 use host::HostHandler;
 use russh::{
@@ -35,6 +38,7 @@ use russh::{
     client::{self, AuthResult},
     keys::{PrivateKey, ssh_key},
 };
+use spare::Spares;
 use ssh_key::{Certificate, public::KeyData};
 use std::{
     io,
@@ -50,10 +54,11 @@ use tokio::{net::TcpStream, time::timeout};
 pub struct Egress {
     authorities: Arc<[KeyData]>,
     connect: Duration,
+    spares: Spares,
 }
 
 /// Where a VM is, and which one must be there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// `host:port` of its sshd.
     pub address: String,
@@ -90,24 +95,49 @@ pub struct Upstream {
 impl Route {
     /// The way to the VM instance of a grant.
     pub fn of(grant: &Grant) -> Self {
-        Self { address: grant.address().to_owned(), instance: grant.instance().id.clone() }
+        Self::to(grant.instance())
+    }
+
+    /// The way to a VM instance of the inventory.
+    pub fn to(instance: &VmInstance) -> Self {
+        Self { address: instance.address.clone(), instance: instance.id.clone() }
     }
 }
 
 impl Egress {
-    /// Dials the VM of a lease and logs in with it, unless the lease ends first.
-    pub async fn connect(&self, lease: &Lease) -> Result<Upstream, EgressError> {
+    /// Dials the VM of a lease, or takes the spare that was dialled for it, and logs in with the
+    /// lease, unless that ends first.
+    pub async fn connect(
+        &self,
+        lease: &Lease,
+        spare: Option<Spare>,
+    ) -> Result<Upstream, EgressError> {
         let connect = async {
-            let dialled = self.dial(&Route::of(lease.grant())).await?;
+            let dialled = self.dial_or_take(&Route::of(lease.grant()), spare).await?;
             dialled.log_in_with(lease).await
         };
         unless_ended(lease, connect).await
     }
 
+    async fn dial_or_take(
+        &self,
+        route: &Route,
+        spare: Option<Spare>,
+    ) -> Result<Dialled, EgressError> {
+        let ready = match spare {
+            Some(spare) => spare.take(route).await,
+            None => None,
+        };
+        match ready {
+            Some(outcome) => outcome,
+            None => self.dial(route).await,
+        }
+    }
+
     /// Dials VMs whose host certificates one of these CAs signed; `connect` bounds dialling and key
     /// exchange together.
     pub fn new(authorities: Vec<KeyData>, connect: Duration) -> Self {
-        Self { authorities: authorities.into(), connect }
+        Self { authorities: authorities.into(), connect, spares: Spares::default() }
     }
 
     /// Connects and makes the VM prove which instance it is.

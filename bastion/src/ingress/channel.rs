@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     ca::EgressKey,
-    clock, entropy,
+    clock,
+    egress::Spare,
+    entropy,
     metrics::METRICS,
     relay::{
         self, Terms,
@@ -41,7 +43,7 @@ pub(super) struct To {
 
 /// Takes a channel to a VM, and speaks its end.
 pub(super) async fn run(session: &Session, to: To, asked: Asked) {
-    let Asked { what, pty, env, input, write, handle, held, .. } = asked;
+    let Asked { what, pty, env, input, write, handle, spare, held, .. } = asked;
     let setup = Setup { kind: program(&what), pty, env, notice: None };
     let terminal = setup.pty.is_some();
     session.patience().await;
@@ -51,7 +53,9 @@ pub(super) async fn run(session: &Session, to: To, asked: Asked) {
         Err(end) => Err(Fault::from(*end)),
     };
     let over = match asked {
-        Ok(request) => pass(session, request, Downstream { input, write, handle, setup }).await,
+        Ok(request) => {
+            pass(session, (request, spare), Downstream { input, write, handle, setup }).await
+        }
         Err(fault) => Over::spoken(write, &fault),
     };
     over.speak(terminal).await;
@@ -60,7 +64,11 @@ pub(super) async fn run(session: &Session, to: To, asked: Asked) {
 }
 
 /// The pipeline.
-async fn pass(session: &Session, request: AccessRequest, mut operator: Downstream) -> Over {
+async fn pass(
+    session: &Session,
+    (request, spare): (AccessRequest, Option<Spare>),
+    mut operator: Downstream,
+) -> Over {
     let app = &session.app;
     let grant = match step("decide", app.gate.decide(request)).await {
         Ok(Ok(grant)) => grant,
@@ -75,7 +83,7 @@ async fn pass(session: &Session, request: AccessRequest, mut operator: Downstrea
         let draft = app.ca.prepare(grant, EgressKey::fresh()?, &blank)?;
         let issuance = step("issue", app.ca.issue(&app.ledger, &draft)).await?;
         let lease = app.ca.sign(draft, issuance)?;
-        let vm = step("connect", app.egress.connect(&lease)).await?;
+        let vm = step("connect", app.egress.connect(&lease, spare)).await?;
         let meta = ChannelMeta::of(lease.id().clone(), &operator.setup, clock::now());
         let recording = step("record", app.recorder.open(blank, meta)).await?;
         Ok::<_, Fault>((lease, vm, recording))

@@ -6,6 +6,7 @@
 use super::{
     Shared,
     admission::Place,
+    ahead::Ahead,
     handler::{Handler, HandlerError},
     login::Login,
     session::Session,
@@ -13,6 +14,8 @@ use super::{
 };
 use crate::{
     app::{App, End},
+    authn::Identity,
+    egress::Spare,
     metrics::METRICS,
     relay::downstream::Flow,
     store::StoreError,
@@ -49,6 +52,8 @@ pub(super) struct Wire {
     pub flow: Flow,
     /// The host key that it shows, and the algorithms.
     pub config: Arc<server::Config>,
+    /// What was dialled for it already.
+    pub ahead: Ahead,
 }
 
 /// What the callbacks know of the connection under them.
@@ -57,6 +62,7 @@ pub(super) struct Line {
     here: Option<(VmName, Arc<Session>)>,
     source: IpAddr,
     flow: Flow,
+    ahead: Ahead,
     blade: Blade,
     tried: Arc<AtomicBool>,
     settled: Option<oneshot::Sender<Arc<Session>>>,
@@ -71,7 +77,7 @@ pub(super) async fn serve<S>(wire: Wire, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Wire { shared, form, source, flow, config } = wire;
+    let Wire { shared, form, source, flow, config, ahead } = wire;
     let (stream, blade) = Severable::new(stream);
     let (settled, session) = oneshot::channel();
     let (tried, open) = (Arc::<AtomicBool>::default(), Arc::new(watch::Sender::new(0)));
@@ -84,6 +90,7 @@ where
         here,
         source,
         flow,
+        ahead,
         blade: blade.clone(),
         tried: tried.clone(),
         settled: Some(settled),
@@ -218,6 +225,23 @@ impl Line {
     /// The session of the connection around this one.
     pub fn outer(&self) -> Option<&Arc<Session>> {
         self.here.as_ref().map(|(_, outer)| outer)
+    }
+
+    /// Somebody who may be this party offers a key: their VM is dialled ahead.
+    pub fn offered(&mut self, identity: &Identity, login: &str) {
+        let login = self.meaning(login);
+        self.ahead.offered(&self.shared.app, self.source, (identity, &login));
+    }
+
+    /// This party opens a channel, and has not said for what: their VM is dialled ahead.
+    pub fn wanted(&mut self, identity: &Identity, login: &str) {
+        let login = self.meaning(login);
+        self.ahead.wanted(&self.shared.app, self.source, (identity, &login));
+    }
+
+    /// What was dialled ahead.
+    pub fn spare(&mut self) -> Option<Spare> {
+        self.ahead.take()
     }
 
     /// What a login name means here.

@@ -126,6 +126,7 @@ impl Handler {
             input: waiting.input,
             write: waiting.write,
             handle: session.handle(),
+            spare: self.line.spare(),
             held: waiting.held,
         };
         start::spawn(ours, asked);
@@ -151,14 +152,18 @@ impl server::Handler for Handler {
 
     async fn auth_publickey_offered(
         &mut self,
-        _login: &str,
+        login: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, HandlerError> {
         self.line.attempted();
         let authn = &self.line.app().authn;
-        match authn.worth_signing(offer.public_key, offer.algorithm).await {
-            Ok(true) => Ok(Auth::Accept),
-            Ok(false) => Ok(Auth::reject()),
+        match authn.offered(offer.public_key, offer.algorithm).await {
+            Ok(offered) => {
+                if let Some(owner) = &offered.owner {
+                    self.line.offered(owner, login);
+                }
+                Ok(if offered.worth_signing { Auth::Accept } else { Auth::reject() })
+            }
             Err(error) => Ok(self.line.unknowable(&error)),
         }
     }
@@ -231,6 +236,7 @@ impl server::Handler for Handler {
             reply.reject(refusal::failure(refusal::CHANNELS)).await;
             return Ok(());
         }
+        self.line.wanted(&ours.identity, &self.login);
         // russh also queues what comes for whoever reads the channel, and parks the connection
         // when the queue is full. Nobody reads: this handler sees everything first.
         let id = channel.id();

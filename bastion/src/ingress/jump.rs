@@ -8,15 +8,17 @@
 
 use super::{
     Shared,
+    ahead::Ahead,
     connection::{self, Form, Held, Wire},
     login::vm_name,
     refusal,
     session::Session,
 };
 use crate::app::End;
+use crate::egress::Route;
 use crate::relay::downstream::{Flow, Input};
 use audit_schema::event::ChannelKind;
-use bastion_core::id::VmName;
+use bastion_core::vm::VmInstance;
 use russh::{
     ChannelWriteHalf,
     server::{ChannelOpenHandle, Msg},
@@ -64,9 +66,12 @@ async fn say_no(session: &Session, wanted: &Wanted, reply: ChannelOpenHandle) {
 }
 
 async fn answer(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, tunnel: Tunnel) {
-    let Some(vm) = destination(&session, &wanted).await else {
+    let Some(instance) = destination(&session, &wanted).await else {
         return say_no(&session, &wanted, tunnel.reply).await;
     };
+    // The operator is known, and will want this VM: it is dialled while they log in once more.
+    let ahead = Ahead::to(&session, Route::to(&instance));
+    let vm = instance.vm;
     let config = match shared.host_keys.for_vm(&shared.app, &vm) {
         Ok(config) => config,
         Err(error) => {
@@ -80,8 +85,8 @@ async fn answer(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, tunn
     let flow = Flow::new(&shared.app.spools);
     let stream = flow.socket(tokio::io::join(input, Box::pin(write.make_writer())));
     let source = session.source;
-    connection::serve(Wire { shared, form: Form::Vm(vm, session), source, flow, config }, stream)
-        .await;
+    let form = Form::Vm(vm, session);
+    connection::serve(Wire { shared, form, source, flow, config, ahead }, stream).await;
     if write.close().await.is_err() {
         tracing::debug!("the outer connection ended first");
     }
@@ -89,14 +94,14 @@ async fn answer(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, tunn
 }
 
 /// The VM that a wanted connection goes to, if this is an operator's and they may know it.
-async fn destination(session: &Session, wanted: &Wanted) -> Option<VmName> {
+async fn destination(session: &Session, wanted: &Wanted) -> Option<VmInstance> {
     let operator = session.identity.operator()?;
     let vm = vm_name(&wanted.host)?;
     if wanted.port != u32::from(session.app.config.ingress.vm_port) {
         return None;
     }
     match session.app.gate.may_list(operator, &vm).await {
-        Ok(instance) => instance.map(|_| vm),
+        Ok(instance) => instance,
         Err(error) => {
             tracing::error!(%error, "whether a VM may be reached cannot be told, so it may not");
             None

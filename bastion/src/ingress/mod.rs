@@ -12,6 +12,7 @@
 //! authenticated ([`handler`]) and nothing more; what it may do is asked there, for each channel.
 
 pub mod admission;
+mod ahead;
 pub mod algorithms;
 mod channel;
 mod close;
@@ -38,6 +39,7 @@ use crate::{
     relay::downstream::Flow,
 };
 use admission::{Admission, Place, Places};
+use ahead::Ahead;
 use bastion_core::{
     lease::Cause,
     limits::{DRAIN_MILLIS, LAST_WORDS_MILLIS},
@@ -168,7 +170,8 @@ fn welcome(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, place: Pla
     let flow = Flow::new(&shared.app.spools);
     let stream = flow.tcp(stream);
     let source = from.ip().to_canonical();
-    let wire = Wire { shared: shared.clone(), form: Form::Gateway(place), source, flow, config };
+    let (form, ahead) = (Form::Gateway(place), Ahead::default());
+    let wire = Wire { shared: shared.clone(), form, source, flow, config, ahead };
     tokio::spawn(connection::serve(wire, stream));
 }
 

@@ -9,6 +9,7 @@ use super::{
     voice::Voice,
 };
 use crate::app::End;
+use crate::egress::Spare;
 use crate::relay::downstream::{Input, Pty};
 use audit_schema::event::ChannelKind;
 use russh::{
@@ -49,6 +50,8 @@ pub(super) struct Asked {
     pub input: Input,
     pub write: ChannelWriteHalf<Msg>,
     pub handle: Handle,
+    /// The VM, dialled before it was asked for.
+    pub spare: Option<Spare>,
     /// Dropped when the channel is over.
     pub held: Held,
 }
