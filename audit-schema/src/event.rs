@@ -174,6 +174,11 @@ pub enum Event {
     /// `source_prefix`.
     #[serde(rename = "auth.failed")]
     AuthFailed { count: u64, since: String, until: String },
+    /// A source of `failed` failed logins is refused before it is asked who it is, until `until`;
+    /// sessions that run are not touched. `count` is 1; where too many sources were shut out at
+    /// once to enter them apart it is how many, of the prefix `other`. Commits: `source_prefix`.
+    #[serde(rename = "source.shut_out")]
+    SourceShutOut { count: u64, failed: u64, until: String },
     /// An identity is settled. Commits: `source`, `client`, `login`.
     #[serde(rename = "session.opened")]
     SessionOpened { fingerprint: String, method: String, session: String },

@@ -66,6 +66,11 @@ struct LoginLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
 }
@@ -84,6 +89,8 @@ struct AlarmLabel {
 pub struct Metrics {
     registry: Registry,
     logins: Family<LoginLabels, Counter>,
+    sources: Family<OutcomeLabel, Counter>,
+    turned_away: Family<ReasonLabel, Counter>,
     denials: Family<ReasonLabel, Counter>,
     leases: Gauge,
     steps: Family<StepLabel, Histogram, fn() -> Histogram>,
@@ -100,6 +107,8 @@ impl Metrics {
         let mut new = Self {
             registry: Registry::with_prefix("bastion"),
             logins: Family::default(),
+            sources: Family::default(),
+            turned_away: Family::default(),
             denials: Family::default(),
             leases: Gauge::default(),
             steps: Family::new_with_constructor(seconds),
@@ -120,6 +129,10 @@ impl Metrics {
     fn register(&mut self) {
         let r = &mut self.registry;
         r.register("logins", "SSH logins by method and outcome", self.logins.clone());
+        let help = "Sources with too many failed logins: shut out, or spared by the configuration";
+        r.register("guessing_sources", help, self.sources.clone());
+        let help = "Connections refused before a login: shut_out, or no place";
+        r.register("turned_away", help, self.turned_away.clone());
         r.register("denials", "Denied channels by reason", self.denials.clone());
         r.register("live_leases", "Leases that are live now", self.leases.clone());
         r.register_with_unit(
@@ -154,6 +167,14 @@ impl Metrics {
     pub fn login(&self, method: &'static str, accepted: bool) {
         let outcome = if accepted { "accepted" } else { "refused" };
         self.logins.get_or_create(&LoginLabels { method, outcome }).inc();
+    }
+    /// A source failed too often: it is `shut_out`, or `spared` since it is configured so.
+    pub fn shut_out(&self, outcome: &'static str) {
+        self.sources.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+    /// A connection was refused before any login: `shut_out`, or `no_place`.
+    pub fn turned_away(&self, reason: &'static str) {
+        self.turned_away.get_or_create(&ReasonLabel { reason }).inc();
     }
     /// A channel was denied for a reason, by its stable code.
     pub fn denial(&self, reason: &'static str) {
@@ -282,6 +303,8 @@ mod tests {
     fn everything_that_is_counted_is_in_the_text() {
         let metrics = Metrics::new();
         metrics.login("publickey", true);
+        metrics.shut_out("spared");
+        metrics.turned_away("no_place");
         metrics.denial("no_consent");
         metrics.live_leases(3);
         metrics.step("gate", Duration::from_millis(2));
@@ -293,6 +316,8 @@ mod tests {
         let text = metrics.text();
         for line in [
             r#"bastion_logins_total{method="publickey",outcome="accepted"} 1"#,
+            r#"bastion_guessing_sources_total{outcome="spared"} 1"#,
+            r#"bastion_turned_away_total{reason="no_place"} 1"#,
             r#"bastion_denials_total{reason="no_consent"} 1"#,
             "bastion_live_leases 3",
             r#"bastion_pipeline_step_seconds_count{step="gate"} 1"#,

@@ -91,6 +91,7 @@ pub fn run(config: &Config, args: &Args, as_json: bool) -> Result<ExitCode, Faul
     findings.ok("configuration", config.file.display().to_string());
     keys(config, &mut findings);
     policy(config, &mut findings);
+    guessing(config, &mut findings);
     disk(config, &mut findings);
     super::runtime()?.block_on(async {
         let runs = gateway(config, &mut findings).await;
@@ -146,6 +147,18 @@ fn policy(config: &Config, findings: &mut Findings) {
     findings.take("policy files", policy::of_folder(config), |policy| {
         format!("valid, digest {}", policy.digest())
     });
+}
+
+/// How guessing sources are met, and who is spared: nobody is exempt in silence.
+fn guessing(config: &Config, findings: &mut Findings) {
+    let set = &config.guessing;
+    let (first, most) = (set.shut_out.as_secs(), set.shut_out_max.as_secs());
+    let found = format!("{} failed logins shut out for {first} to {most} s", set.failed_logins_max);
+    findings.ok("guessing sources", found);
+    for range in &set.never_shut_out {
+        let found = format!("{range} is never shut out (guessing.never_shut_out)");
+        findings.warn("guessing sources", found);
+    }
 }
 
 fn disk(config: &Config, findings: &mut Findings) {

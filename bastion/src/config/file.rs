@@ -1,6 +1,8 @@
 //! The file as it is written: settings with their defaults, and the check of each.
 
-use super::{Config, Egress, Ingress, Keys, OperatorCa, Recordings, Store, Tracing};
+use super::{
+    Config, Egress, Ingress, Keys, OperatorCa, Recordings, Store, Tracing, guessing::RawGuessing,
+};
 use bastion_core::limits;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -36,6 +38,8 @@ pub(super) struct Raw {
     training: RawTraining,
     #[serde(default)]
     ingress: RawIngress,
+    #[serde(default)]
+    guessing: RawGuessing,
     #[serde(default)]
     egress: RawEgress,
     #[serde(default)]
@@ -236,6 +240,7 @@ impl Raw {
             },
             courses: check_courses(self.training.courses)?,
             ingress: self.ingress.check()?,
+            guessing: self.guessing.check()?,
             egress: self.egress.check()?,
             operator_cas: self
                 .operator_ca
@@ -413,7 +418,7 @@ fn check_metrics(listen: Option<String>) -> Result<Option<SocketAddr>, Wrong> {
     }
 }
 
-fn seconds(setting: &'static str, value: u64, max: u64) -> Result<Duration, Wrong> {
+pub(super) fn seconds(setting: &'static str, value: u64, max: u64) -> Result<Duration, Wrong> {
     match value {
         0 => Err(Wrong(setting, format!("must be 1 to {max}"))),
         value if value > max => Err(Wrong(setting, format!("must be 1 to {max}"))),

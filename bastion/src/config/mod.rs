@@ -5,6 +5,7 @@
 //! because a misspelt limit that is silently ignored is no limit.
 
 mod file;
+mod guessing;
 
 use file::{Raw, Wrong};
 use ipnet::IpNet;
@@ -51,6 +52,8 @@ pub struct Config {
     pub courses: Vec<String>,
     /// Limits of the SSH listener.
     pub ingress: Ingress,
+    /// What sources of failed logins meet.
+    pub guessing: Guessing,
     /// How VMs are reached.
     pub egress: Egress,
     /// Certificate authorities whose certificates identify operators.
@@ -159,6 +162,21 @@ pub struct Ingress {
     pub vm_port: u16,
     /// More names of this gateway for its host certificate.
     pub host_names: Vec<String>,
+}
+
+/// What sources of failed logins meet.
+#[derive(Clone, Debug)]
+pub struct Guessing {
+    /// So many failed logins within what is not forgiven yet, and an address is shut out.
+    pub failed_logins_max: u32,
+    /// How long it takes to forgive one.
+    pub forgiven_after: Duration,
+    /// How long the first shut-out lasts; each further one is twice as long …
+    pub shut_out: Duration,
+    /// … up to this; and one is forgotten for each such time without another.
+    pub shut_out_max: Duration,
+    /// Whose failed logins are answered slowly, but who is never shut out.
+    pub never_shut_out: Vec<IpNet>,
 }
 
 /// How VMs are reached.
@@ -327,6 +345,10 @@ mod tests {
             ("127.0.0.1:9317", "0.0.0.0:9317", "`metrics.listen`"),
             ("[egress]", "[egress]\nconnect_seconds = 0", "`egress.connect_seconds`"),
             ("[egress]", "[egress]\nconect_seconds = 3", "conect_seconds"),
+            ("[guessing]", "[guessing]\nfailed_logins_max = 0", "`guessing.failed_logins_max`"),
+            ("[guessing]", "[guessing]\nshut_out_seconds = 7200", "`guessing.shut_out_seconds`"),
+            ("[guessing]", "[guessing]\nnever_shut_out = [\"all\"]", "`guessing.never_shut_out`"),
+            ("[guessing]", "[guessing]\nnever_shut_out = [\"::/0\"]", "`guessing.never_shut_out`"),
             ("[notices]", "[notices]\nextra_root = \"x\"", "extra_root"),
             ("[training]", "[trainings]", "trainings"),
             ("[training]", "[training]\ncourses = [\"A B\"]", "`training.courses`"),

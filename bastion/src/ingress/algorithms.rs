@@ -3,6 +3,7 @@
 //! Post-quantum key exchange first, AES-GCM before ChaCha20 (half the processor time on machines
 //! with AES instructions), encrypt-then-MAC only, SHA-1 nowhere, no compression.
 
+use super::doorstep::VERSION;
 use crate::{authn, config::Ingress};
 use bastion_core::limits::{
     AUTHENTICATION_ATTEMPTS_MAX, AUTHENTICATION_REJECTION_MILLIS, KEEPALIVE_UNANSWERED_MAX,
@@ -46,7 +47,7 @@ pub fn server_config(
     certificate: Option<Certificate>,
 ) -> server::Config {
     server::Config {
-        server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-bastion")),
+        server_id: SshId::Standard(Cow::Borrowed(VERSION)),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
         auth_rejection_time: Duration::from_millis(AUTHENTICATION_REJECTION_MILLIS),
         auth_rejection_time_initial: Some(Duration::ZERO),

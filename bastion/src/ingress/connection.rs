@@ -20,14 +20,17 @@ use crate::{
     relay::downstream::Flow,
     store::StoreError,
 };
-use bastion_core::{id::VmName, limits::CHANNELS_END_MILLIS};
+use bastion_core::{
+    id::VmName,
+    limits::{CHANNELS_END_MILLIS, VERSION_SECONDS},
+};
 use russh::server::{self, Auth, RunningSession};
 use std::{
     io::ErrorKind,
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -64,9 +67,23 @@ pub(super) struct Line {
     flow: Flow,
     ahead: Ahead,
     blade: Blade,
-    tried: Arc<AtomicBool>,
+    tries: Arc<Tries>,
     settled: Option<oneshot::Sender<Arc<Session>>>,
     open: Arc<watch::Sender<usize>>,
+}
+
+/// What a connection has tried before its identity is settled.
+#[derive(Default)]
+struct Tries {
+    keys: AtomicUsize,
+    /// That it did not succeed is our own failure, not the peer's.
+    ours: AtomicBool,
+}
+
+impl Tries {
+    fn keys(&self) -> usize {
+        self.keys.load(Ordering::Relaxed)
+    }
 }
 
 /// An open channel; dropping it says that the channel is over.
@@ -80,7 +97,7 @@ where
     let Wire { shared, form, source, flow, config, ahead } = wire;
     let (stream, blade) = Severable::new(stream);
     let (settled, session) = oneshot::channel();
-    let (tried, open) = (Arc::<AtomicBool>::default(), Arc::new(watch::Sender::new(0)));
+    let (tries, open) = (Arc::<Tries>::default(), Arc::new(watch::Sender::new(0)));
     let (here, place) = match form {
         Form::Gateway(place) => (None, Some(place)),
         Form::Vm(vm, outer) => (Some((vm, outer)), None),
@@ -92,32 +109,55 @@ where
         flow,
         ahead,
         blade: blade.clone(),
-        tried: tried.clone(),
+        tries: tries.clone(),
         settled: Some(settled),
         open: open.clone(),
     });
     let login = login(server::run_stream(config, stream, handler), session);
     let grace = shared.app.config.ingress.login_grace;
     match tokio::time::timeout(grace, login).await {
-        Ok(Some((session, running))) => attend(place, session, running, &open).await,
-        _ if tried.load(Ordering::Relaxed) => {
-            METRICS.login("none", false);
-            shared.failures.count(source);
+        Ok(Ok((session, running))) => {
+            shared.guessing.logged_in(source);
+            attend(place, session, running, &open).await;
         }
-        _ => {}
+        // Inside a connection whose party is known a failure is refused there, and entered.
+        Ok(Err(_)) | Err(_) if place.is_none() => {}
+        Ok(Err(Nobody::Left)) if tries.keys() == 0 => {}
+        Ok(Err(_)) | Err(_) if tries.ours.load(Ordering::Relaxed) => METRICS.login("none", false),
+        Ok(Err(_)) | Err(_) => shared.failed(source, tries.keys()),
     }
     blade.cut();
 }
 
-/// Waits until the identity is settled; nothing if the connection ends before.
+/// A connection that ended before anybody was settled.
+enum Nobody {
+    /// It just went away, as a health check does.
+    Left,
+    /// It spoke no SSH, or not in time.
+    Garbage,
+}
+
+/// Waits until the identity is settled.
 async fn login(
     starting: impl Future<Output = Result<RunningSession<Handler>, HandlerError>>,
     mut settled: oneshot::Receiver<Arc<Session>>,
-) -> Option<(Arc<Session>, RunningSession<Handler>)> {
-    let mut running = starting.await.ok()?;
-    tokio::select! {
-        session = &mut settled => Some((session.ok()?, running)),
-        _ = &mut running => None,
+) -> Result<(Arc<Session>, RunningSession<Handler>), Nobody> {
+    let version = tokio::time::timeout(Duration::from_secs(VERSION_SECONDS), starting);
+    let mut running = version.await.map_err(|_| Nobody::Garbage)?.map_err(|why| nobody(&why))?;
+    let ended = tokio::select! {
+        session = &mut settled => return session.map(|s| (s, running)).map_err(|_| Nobody::Left),
+        ended = &mut running => ended,
+    };
+    Err(ended.err().map_or(Nobody::Left, |why| nobody(&why)))
+}
+
+/// What an end before the login says about the peer.
+fn nobody(why: &HandlerError) -> Nobody {
+    use russh::Error as E;
+    match why {
+        HandlerError::Log(_) => Nobody::Left,
+        HandlerError::Protocol(E::Disconnect | E::HUP | E::IO(_)) => Nobody::Left,
+        HandlerError::Protocol(_) => Nobody::Garbage,
     }
 }
 
@@ -254,7 +294,20 @@ impl Line {
 
     /// Somebody tries to log in: if it comes to nothing it counts as a failure.
     pub fn attempted(&self) {
-        self.tried.store(true, Ordering::Relaxed);
+        self.tries.keys.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What happens now must not count against the peer's address.
+    pub fn not_their_fault(&self) {
+        self.tries.ours.store(true, Ordering::Relaxed);
+    }
+
+    /// What is no key of anybody is answered the later, the more often its source has failed.
+    pub async fn reject(&self) -> Auth {
+        if self.here.is_none() {
+            tokio::time::sleep(self.shared.guessing.delay(self.source)).await;
+        }
+        Auth::reject()
     }
 
     /// What whoever connects is told when the store does not answer: without it a refusal would
@@ -267,6 +320,7 @@ impl Line {
     /// The store does not answer who this is, so it is nobody.
     pub fn unknowable(&self, error: &StoreError) -> Auth {
         self.shared.trouble.store(true, Ordering::Relaxed);
+        self.not_their_fault();
         tracing::error!(%error, "a key cannot be looked up, so nobody can log in");
         Auth::reject()
     }

@@ -72,7 +72,7 @@ impl Handler {
     /// Takes a proof for what it is worth: the party is known only when russh says that the
     /// authentication succeeded.
     async fn settle(&mut self, login: &str, found: Option<Identity>) -> Result<Auth, HandlerError> {
-        let Some(identity) = found else { return Ok(Auth::reject()) };
+        let Some(identity) = found else { return Ok(self.line.reject().await) };
         if let Some(outer) = self.line.outer()
             && outer.identity.who != identity.who
         {
@@ -150,6 +150,22 @@ impl server::Handler for Handler {
         Ok(self.line.trouble())
     }
 
+    /// Passwords prove nothing here, whatever they are; asking costs as much as a wrong key.
+    async fn auth_password(&mut self, _login: &str, _word: &str) -> Result<Auth, HandlerError> {
+        self.line.attempted();
+        Ok(self.line.reject().await)
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        _login: &str,
+        _submethods: &str,
+        _response: Option<server::Response<'a>>,
+    ) -> Result<Auth, HandlerError> {
+        self.line.attempted();
+        Ok(self.line.reject().await)
+    }
+
     async fn auth_publickey_offered(
         &mut self,
         login: &str,
@@ -162,7 +178,7 @@ impl server::Handler for Handler {
                 if let Some(owner) = &offered.owner {
                     self.line.offered(owner, login);
                 }
-                Ok(if offered.worth_signing { Auth::Accept } else { Auth::reject() })
+                if offered.worth_signing { Ok(Auth::Accept) } else { Ok(self.line.reject().await) }
             }
             Err(error) => Ok(self.line.unknowable(&error)),
         }
@@ -211,6 +227,7 @@ impl server::Handler for Handler {
                 Ok(opened) => self.session = Some(opened),
                 Err(error) => {
                     tracing::error!(%error, "a session was refused");
+                    self.line.not_their_fault();
                     let gone = matches!(error, LedgerError::Refused(_));
                     let end = if gone { End::Officer } else { End::Log };
                     session.disconnect(Disconnect::ByApplication, end.sentence(), "en")?;

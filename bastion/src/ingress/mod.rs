@@ -18,7 +18,9 @@ mod channel;
 mod close;
 mod command;
 mod connection;
+pub mod doorstep;
 mod fault;
+pub mod guessing;
 mod handler;
 mod host_key;
 mod jump;
@@ -27,6 +29,7 @@ mod patience;
 mod refusal;
 pub mod session;
 pub mod severable;
+mod shut_outs;
 mod start;
 mod voice;
 
@@ -36,6 +39,7 @@ pub use session::Session;
 use crate::{
     app::{App, End},
     authn::Failures,
+    metrics::METRICS,
     relay::downstream::Flow,
 };
 use admission::{Admission, Place, Places};
@@ -45,10 +49,13 @@ use bastion_core::{
     limits::{DRAIN_MILLIS, LAST_WORDS_MILLIS},
 };
 use connection::{Form, Wire};
+use doorstep::{Doorstep, Reason};
+use guessing::Guessing;
 use host_key::HostKeys;
 use patience::Patience;
+use shut_outs::ShutOuts;
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -83,6 +90,9 @@ pub enum ListenError {
 struct Shared {
     app: Arc<App>,
     failures: Failures,
+    guessing: Guessing,
+    shut_outs: ShutOuts,
+    doorstep: Doorstep,
     patience: Arc<Patience>,
     host_keys: HostKeys,
     /// The store did not answer the last time that it was asked who somebody is.
@@ -110,9 +120,13 @@ impl Listener {
             unauthenticated: limits.before_login_max,
             unauthenticated_per_prefix: limits.before_login_per_source_max,
         });
+        let guessing = Guessing::new(app.config.guessing.clone());
         let shared = Shared {
             app,
             failures: Failures::default(),
+            guessing,
+            shut_outs: ShutOuts::default(),
+            doorstep: Doorstep::default(),
             patience: Arc::default(),
             host_keys: HostKeys::default(),
             trouble: AtomicBool::new(false),
@@ -126,7 +140,10 @@ impl Listener {
         let Self { shared, door, sockets } = self;
         let counting = {
             let shared = shared.clone();
-            tokio::spawn(async move { shared.failures.enter(&shared.app.ledger).await })
+            tokio::spawn(async move {
+                let ledger = &shared.app.ledger;
+                tokio::join!(shared.failures.enter(ledger), shared.shut_outs.enter(ledger))
+            })
         };
         let accepting: Vec<_> = sockets
             .into_iter()
@@ -139,6 +156,42 @@ impl Listener {
         counting.abort();
         drain(&shared.app).await;
         shared.failures.enter_now(&shared.app.ledger).await;
+        shared.shut_outs.enter_now(&shared.app.ledger).await;
+    }
+}
+
+/// What somebody is told for whom there is no place.
+const NO_PLACE: &str = "too many connections wait for their login: try again in a minute";
+
+impl Shared {
+    /// A connection came to nothing, after so many refused keys.
+    fn failed(&self, source: IpAddr, keys: usize) {
+        METRICS.login("none", false);
+        self.failures.count(source);
+        if let Some(out) = self.guessing.failed(source, keys) {
+            self.shut_outs.add(out);
+        }
+    }
+
+    /// A place for a connection, or the reason why there is none said on its doorstep.
+    fn admit(
+        &self,
+        door: &Admission,
+        stream: TcpStream,
+        from: IpAddr,
+    ) -> Option<(TcpStream, Place)> {
+        if let Some(left) = self.guessing.shut_out(from) {
+            METRICS.turned_away("shut_out");
+            self.doorstep.tell(stream, Reason::ShutOut, &guessing::sentence(left));
+            return None;
+        }
+        let Some(place) = door.admit(from) else {
+            METRICS.turned_away("no_place");
+            self.failures.count(from);
+            self.doorstep.tell(stream, Reason::Full, NO_PLACE);
+            return None;
+        };
+        Some((stream, place))
     }
 }
 
@@ -146,13 +199,11 @@ impl Listener {
 async fn accept(shared: Arc<Shared>, door: Admission, socket: TcpListener) {
     loop {
         match socket.accept().await {
-            Ok((stream, from)) => match door.admit(from.ip()) {
-                Some(place) => welcome(&shared, stream, from, place),
-                None => {
-                    shared.failures.count(from.ip());
-                    drop(stream);
+            Ok((stream, from)) => {
+                if let Some((stream, place)) = shared.admit(&door, stream, from.ip()) {
+                    welcome(&shared, stream, from, place);
                 }
-            },
+            }
             Err(error) => {
                 // Out of descriptors, most likely: some connection has to end first.
                 tracing::warn!(%error, "a connection could not be accepted");
