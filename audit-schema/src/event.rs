@@ -479,6 +479,10 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         ticket: Option<String>,
     },
+    /// The wrapped keys of a recording are destroyed, so that no copy of its file opens any more;
+    /// its digest stays in the entries before. Commits: `justification`.
+    #[serde(rename = "recording.erased")]
+    RecordingErased { lease: String, recording: String },
 }
 
 impl Event {

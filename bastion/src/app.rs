@@ -134,6 +134,10 @@ impl App {
         let policy = policy::of_folder(&config)?;
         let app = Self::assemble(config, ledger, policy)?;
         app.recover().await?;
+        // A crash may have come between an erasure and the cut of the write-ahead log.
+        if !app.ledger.db().scrub().await? {
+            tracing::warn!("the write-ahead log was not cut: something reads the store");
+        }
         Ok(app)
     }
 

@@ -555,3 +555,5 @@ pub const SPARES_PER_SOURCE_MAX: usize = 32;
 /// How long such a connection is kept, in seconds: longer than a login takes that asks nobody
 /// anything, shorter than sshd's patience (LoginGraceTime) and than a passphrase.
 pub const SPARE_SECONDS_MAX: u64 = 15;
+/// How long the erasure of a recording's keys waits for readers of the database to step aside.
+pub const SCRUB_SECONDS_MAX: u64 = 10;

@@ -118,6 +118,8 @@ const TABLE: &[(&str, Effect)] = &[
     ("session show", Reads),
     ("session end", Alone),
     ("session replay", Reads),
+    // Loosens nothing, and can never be undone: what a customer could look up is gone.
+    ("recording erase", Loosens(Concerned("recording.erased"))),
     ("session fetch", Reads),
     ("report", Reads),
 ];

@@ -32,6 +32,7 @@ pub mod print;
 mod proposals;
 mod quota;
 mod reading;
+mod recording;
 pub mod report;
 mod rows;
 mod services;
@@ -282,6 +283,7 @@ async fn dispatch(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
         Verb::Ca(verb) => host::run(call, verb),
         Verb::Audit(verb) => audit::run(call, verb).await,
         Verb::Session(verb) => session::run(call, verb).await,
+        Verb::Recording(verb) => recording::run(call, verb).await,
         Verb::Report(ask) => report::run(call, ask).await,
     }
 }

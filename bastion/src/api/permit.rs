@@ -62,6 +62,7 @@ const TABLE: &[(&str, &[ActorKind])] = &[
     ("policy reload", &[Officer]),
     ("policy show", &[Officer]),
     ("ca show", &[Officer]),
+    ("recording erase", &[Officer]),
     // ---- reading
     ("audit query", &[Approver, Officer, Local]),
     ("audit show", &[Approver, Officer, Local]),
@@ -111,7 +112,7 @@ mod tests {
             let groups = [
                 "operator", "officer", "change", "approver", "customer", "service", "vm", "policy",
             ];
-            if groups.contains(&first) || first == "ca" {
+            if groups.contains(&first) || ["ca", "recording"].contains(&first) {
                 for role in [Operator, Approver, Local] {
                     assert!(!permits(role, command), "{role:?} must not run {command}");
                 }

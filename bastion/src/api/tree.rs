@@ -5,7 +5,7 @@
 
 use super::{
     approvers, audit, consent, customers, fault::Fault, host, officers, operators, permit, policy,
-    proposals, report, services, session, vms,
+    proposals, recording, report, services, session, vms,
 };
 use audit_schema::event::ActorKind;
 use bastion_core::id::TicketId;
@@ -91,6 +91,9 @@ pub enum Verb {
     /// What is live and what was, the end of it, the recordings
     #[command(subcommand)]
     Session(session::Verb),
+    /// The end of a recording before its time
+    #[command(subcommand)]
+    Recording(recording::Verb),
     /// What was done to a customer's services in a period
     Report(report::Ask),
 }

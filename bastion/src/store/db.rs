@@ -101,6 +101,16 @@ impl Db {
         outcome
     }
 
+    /// Leaves no copy of what was overwritten in a file of the database; false if that could not
+    /// be done now. PostgreSQL keeps old versions of rows by its own rules: they go with its
+    /// vacuum, its own log and its backups.
+    pub async fn scrub(&self) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.scrub().await,
+            Self::Postgres(_) => Ok(true),
+        }
+    }
+
     /// Whether this is PostgreSQL.
     pub fn is_postgres(&self) -> bool {
         matches!(self, Self::Postgres(_))

@@ -8,7 +8,8 @@
 
 use super::{Options, StoreError};
 use bastion_core::limits::{
-    SQLITE_BUSY_SECONDS_MAX, SQLITE_READERS_MAX, SQLITE_WAL_KEPT_BYTES, STORE_WAIT_SECONDS_MAX,
+    SCRUB_SECONDS_MAX, SQLITE_BUSY_SECONDS_MAX, SQLITE_READERS_MAX, SQLITE_WAL_KEPT_BYTES,
+    STORE_WAIT_SECONDS_MAX,
 };
 use nix::fcntl::{Flock, FlockArg};
 use sqlx::{
@@ -110,6 +111,24 @@ impl SqliteStore {
         let row = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&self.readers).await?;
         let (pages, moved): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
         Ok(u64::try_from(pages - moved).unwrap_or(0) * PAGE_BYTES)
+    }
+
+    /// Moves everything into the database and cuts the write-ahead log to nothing, so that no page
+    /// of it holds what was overwritten; false if a reader stood in the way all the time. What was
+    /// overwritten in the database itself is zeroed by `secure_delete`.
+    pub(crate) async fn scrub(&self) -> Result<bool, StoreError> {
+        let give_up = tokio::time::Instant::now() + Duration::from_secs(SCRUB_SECONDS_MAX);
+        loop {
+            let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+            let row = sqlx::query(sql).fetch_one(&self.readers).await?;
+            if row.try_get::<i64, _>(0)? == 0 {
+                return Ok(true);
+            }
+            if tokio::time::Instant::now() >= give_up {
+                return Ok(false);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// The path of a file beside the database.

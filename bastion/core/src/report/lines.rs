@@ -98,6 +98,9 @@ fn inventory(event: &Event) -> Option<String> {
             tickets.len(),
             ended(leases)
         ),
+        Event::RecordingErased { lease, recording } => {
+            format!("recording {recording} of {lease} erased: its keys are destroyed")
+        }
         Event::PolicyChanged { before, digest } if before.is_empty() => {
             format!("policy {} put in force", short(digest))
         }

@@ -5,7 +5,7 @@
 //! so. Then the file is hashed and compared with what the log says of it, and only then sent.
 
 use crate::{
-    api::{Call, Fault, Reply, change, reading},
+    api::{Call, Fault, Reply, change, reading, recording::Erased},
     args,
     gate::facts,
     ledger::{
@@ -86,6 +86,10 @@ async fn hand_out(
                 let how = "that channel is live: its recording can be had when it has ended";
                 return Err(change::conflict(how));
             }
+            if let Some(erased) = Erased::of(&row.text(5)?) {
+                let sentence = erased.sentence(lease.as_str());
+                return Err(ChangeError::refused("recording-erased", sentence));
+            }
             let place = (row.text(1)?, row.text(6)?);
             let ticket = match row.text(2)?.as_str() {
                 "data" if !is_approver => Some(access(batch, &origin, &customer, place).await?),
@@ -156,9 +160,12 @@ async fn told(call: &Call<'_>, lease: &LeaseId) -> Result<Told, Fault> {
             ) => recording_digest.zip(recording_bytes),
             _ => continue,
         };
-        if let Some((digest, bytes)) = told {
-            return Ok(Told { digest, bytes });
-        }
+        return match told {
+            Some((digest, bytes)) => Ok(Told { digest, bytes }),
+            None => Err(Fault::Conflict(format!(
+                "{lease} ended before anything was recorded: `session show {lease}` says how"
+            ))),
+        };
     }
     Err(Fault::Unverified {
         code: "recording-unknown",
