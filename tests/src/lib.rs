@@ -7,6 +7,7 @@
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+pub mod bench;
 pub mod log;
 pub mod postgres;
 pub mod world;

@@ -1,0 +1,144 @@
+//! Bytes in bulk, both ways, with default ciphers, and what a gigabyte costs in the middle.
+
+use crate::bench::{
+    child::cpu_millis_of_all,
+    form::{Distance, Form, Kex, Way},
+    options::Plan,
+    row::{Figure, Limit, Row},
+    stage::Stage,
+};
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    process::Stdio,
+    time::Instant,
+};
+
+const PIECE: usize = 256 << 10;
+
+/// Which way the bytes go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Up,
+    Down,
+}
+
+/// Megabytes per second both ways, and seconds of CPU for each 10^9 bytes.
+pub fn bulk(stage: &Stage, plan: &Plan) -> Vec<Row> {
+    let everywhere = [Distance::Near, Distance::FarOperator, Distance::FarVm];
+    let mut rows = Vec::new();
+    for distance in plan.distances(&everywhere) {
+        let way = Way { distance, kex: Kex::Default };
+        let (mib, rounds) = match distance {
+            Distance::Near => (plan.count(1024, 8), plan.rounds),
+            _ => (plan.count(96, 4), plan.count(2, 1)),
+        };
+        for direction in [Direction::Up, Direction::Down] {
+            let mut speeds: BTreeMap<Form, Figure> = BTreeMap::new();
+            let mut costs: BTreeMap<Form, Figure> = BTreeMap::new();
+            for round in 0..rounds {
+                for index in 0..Form::ALL.len() {
+                    let form = Form::ALL[(round + index) % Form::ALL.len()];
+                    let (speed, cost) = match one(stage, (form, way), direction, mib << 20) {
+                        Ok((speed, cost)) => (Ok(speed), Ok(cost)),
+                        Err(why) => (Err(why.clone()), Err(why)),
+                    };
+                    speeds.entry(form).or_default().add(speed);
+                    if form != Form::Direct {
+                        costs.entry(form).or_default().add(cost);
+                    }
+                    super::forget_recordings(stage);
+                }
+            }
+            rows.extend(told(way, direction, speeds, costs));
+        }
+    }
+    rows
+}
+
+fn told(
+    way: Way,
+    direction: Direction,
+    speeds: BTreeMap<Form, Figure>,
+    costs: BTreeMap<Form, Figure>,
+) -> Vec<Row> {
+    let name = if direction == Direction::Up { "up" } else { "down" };
+    let ours = [Form::Ours, Form::OursJump];
+    let row = Row::new(&format!("bulk_{name}"), &format!("bulk {name}"), way, "MB/s").with(speeds);
+    if way.distance != Distance::Near {
+        return vec![row.limited(ours.map(|f| Limit::at_least_times(f, 0.95, Form::Direct)))];
+    }
+    let fast = row.limited(ours.map(|form| Limit::at_least_times(form, 1.2, Form::Jump)));
+    let title = format!("gateway CPU for each GB {name}");
+    let row = Row::new(&format!("cpu_per_gb_{name}"), &title, way, "s").with(costs);
+    vec![fast, row.limited(ours.map(|form| Limit::at_most(form, 2.0)))]
+}
+
+/// Megabytes per second, and seconds of CPU for each gigabyte.
+fn one(
+    stage: &Stage,
+    (form, way): (Form, Way),
+    direction: Direction,
+    bytes: usize,
+) -> Result<(f64, f64), String> {
+    let cpu = || stage.middle(form).map_or(0.0, cpu_millis_of_all);
+    let (before, began) = (cpu(), Instant::now());
+    stage.at(way, || match direction {
+        Direction::Up => up(stage, form, way, bytes),
+        Direction::Down => down(stage, form, way, bytes),
+    })?;
+    // Gigabytes are exact in a float.
+    let (took, gigabytes) = (began.elapsed().as_secs_f64(), bytes as f64 / 1e9);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    Ok((gigabytes * 1e3 / took, (cpu() - before) / 1e3 / gigabytes))
+}
+
+fn up(stage: &Stage, form: Form, way: Way, bytes: usize) -> Result<(), String> {
+    let mut ssh = stage.ssh(form, way, &["wc -c"]);
+    ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = ssh.spawn().map_err(|why| why.to_string())?;
+    let mut stdin = child.stdin.take().ok_or("no standard input")?;
+    super::widen(&stdin);
+    let zeros = [0; PIECE];
+    let mut left = bytes;
+    while left > 0 {
+        let piece = left.min(PIECE);
+        if let Err(why) = stdin.write_all(&zeros[..piece]) {
+            drop(stdin);
+            let said = child.wait_with_output().map_err(|why| why.to_string())?;
+            return Err(format!("{why}: {}", String::from_utf8_lossy(&said.stderr).trim()));
+        }
+        left -= piece;
+    }
+    drop(stdin);
+    let said = child.wait_with_output().map_err(|why| why.to_string())?;
+    let counted = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+    match counted == bytes.to_string() {
+        true => Ok(()),
+        false => Err(format!(
+            "{counted} bytes arrived: {}",
+            String::from_utf8_lossy(&said.stderr).trim()
+        )),
+    }
+}
+
+fn down(stage: &Stage, form: Form, way: Way, bytes: usize) -> Result<(), String> {
+    let mut ssh = stage.ssh(form, way, &[&format!("head -c {bytes} /dev/zero")]);
+    ssh.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = ssh.spawn().map_err(|why| why.to_string())?;
+    let mut stdout = child.stdout.take().ok_or("no standard output")?;
+    super::widen(&stdout);
+    let (mut piece, mut arrived) = (vec![0; PIECE], 0);
+    while let Ok(length @ 1..) = stdout.read(&mut piece) {
+        arrived += length;
+    }
+    let said = child.wait_with_output().map_err(|why| why.to_string())?;
+    match arrived == bytes && said.status.success() {
+        true => Ok(()),
+        false => Err(format!(
+            "{arrived} bytes arrived, {}: {}",
+            said.status,
+            String::from_utf8_lossy(&said.stderr).trim()
+        )),
+    }
+}

@@ -1,0 +1,59 @@
+//! The relay's speed, measured beside what people would use instead.
+//!
+//! In order: [`options`] says what to measure; [`stage`] sets up a gateway (the real binary), an
+//! OpenSSH jump host and two VMs (real sshd) in a network of their own ([`net`]); each of
+//! [`measures`] takes samples of the four forms ([`form`]) in turn, so that whatever else the
+//! machine does bears on all alike; [`table`] tells what came out, beside what the issue asks for
+//! ([`row`]), and on which [`machine`]. `tests/bench/README.md` says how to run it.
+
+pub mod child;
+pub mod form;
+pub mod gateway;
+pub mod machine;
+pub mod measures;
+pub mod net;
+pub mod options;
+pub mod row;
+pub mod sshd;
+pub mod stage;
+pub mod table;
+
+use clap::Parser as _;
+use machine::Machine;
+use options::Options;
+use stage::Stage;
+use std::{fs, process::ExitCode};
+
+/// Measures as the command line says.
+pub fn main() -> ExitCode {
+    let options = Options::parse();
+    let plan = options.plan();
+    let machine = Machine::now(options.parent(), "full", plan.rounds);
+    println!("{}", machine.sentence());
+    let dir = options.dir();
+    fs::create_dir_all(&dir).unwrap();
+    let mut stage = Stage::set_up(&options.binary(), &dir);
+    if options.stay {
+        println!("the stage is up in {}; Enter ends it", dir.display());
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        return ExitCode::SUCCESS;
+    }
+    let mut rows = Vec::new();
+    for measure in measures::ALL.iter().filter(|measure| options.wants(measure.name)) {
+        for row in (measure.run)(&stage, &plan) {
+            println!("{}", table::progress(&row));
+            rows.push(row);
+        }
+        assert!(stage.gateway.lives(), "the gateway ended: see {}/gateway.log", dir.display());
+    }
+    drop(stage);
+    println!("\n{}", table::markdown(&machine, &rows));
+    if let Some(file) = &options.json {
+        let text = serde_json::to_string_pretty(&table::json(&machine, &rows)).unwrap();
+        fs::write(file, text + "\n").unwrap();
+        println!("as JSON: {}", file.display());
+    }
+    fs::remove_dir_all(&dir).unwrap();
+    let failed = rows.iter().flat_map(|row| row.figures.values()).any(|f| f.value.is_none());
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
