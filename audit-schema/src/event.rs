@@ -279,6 +279,10 @@ pub enum Event {
     /// Commits: `path`, `target`.
     #[serde(rename = "file.changed")]
     FileChanged { lease: String, operation: String, status: u64 },
+    /// An sftp request was refused by the rule on the direction of files (`upload`, `download` or
+    /// `list` is what the rule permits) and never reached the VM. Commits: `path`, `target`.
+    #[serde(rename = "file.refused")]
+    FileRefused { lease: String, operation: String, policies: Vec<String>, rule: String },
 
     // ---- consent -----------------------------------------------------------------------------
     /// An operator asks for consent. Commits: `justification`, `case`, `handle`.

@@ -162,6 +162,7 @@ impl Asked<'_> {
         };
         let reason = consent.as_ref().map(|consent| consent.reason);
         let permit = self.policy(operator, instance, (account, reason))?;
+        alone(instance, account, &permit)?;
         let deadline = self.deadline(&training, consent.as_ref(), &permit);
         Ok(Grant::of(
             self,
@@ -307,4 +308,20 @@ impl Asked<'_> {
         let operator = self.facts.operator.as_ref();
         operator.map(|operator| self.training_state(operator).states).unwrap_or_default()
     }
+}
+
+/// Where a rule says which way files may go, the account's Unix user is no other account's: what
+/// that one may do would get round it.
+fn alone(instance: &VmInstance, account: &Account, permit: &Permit) -> Result<(), Refusal> {
+    let Some(rule) = &permit.files else { return Ok(()) };
+    let is_same = |other: &&Account| other.unix_user == account.unix_user;
+    if instance.accounts.iter().filter(is_same).count() == 1 {
+        return Ok(());
+    }
+    let user = &account.unix_user;
+    Err(Refusal {
+        policies: rule.policies.clone(),
+        detail: Some(format!("a rule on files, and another account is the Unix user {user} too")),
+        ..Reason::PolicyFailed.into()
+    })
 }

@@ -2,10 +2,10 @@
 //!
 //! In the order in which one channel meets them: who asks ([`operator`], [`operator_cert`]), for
 //! what ([`request`], [`channel`]), where ([`vm`]), with which training ([`training`]) and whose
-//! consent ([`consent`]), under which policy ([`policy`]); [`authorize`] makes a grant or a denial
-//! of it, [`cert`] the certificate of a grant, [`hostcert`] checks the VM that it goes to,
-//! [`lease`] says why a channel ends, [`cast`] what is recorded of it, and [`report`] what all of
-//! it was.
+//! consent ([`consent`]), under which policy ([`policy`]) with which rule on files ([`file_rule`]);
+//! [`authorize`] makes a grant or a denial of it, [`cert`] the certificate of a grant, [`hostcert`]
+//! checks the VM that it goes to, [`lease`] says why a channel ends, [`cast`] what is recorded of
+//! it, and [`report`] what all of it was.
 
 pub mod algorithm;
 pub mod authorize;
@@ -15,6 +15,7 @@ pub mod channel;
 mod code;
 pub mod consent;
 pub mod escape;
+pub mod file_rule;
 pub mod hostcert;
 pub mod id;
 pub mod lease;

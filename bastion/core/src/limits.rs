@@ -557,3 +557,9 @@ pub const SPARES_PER_SOURCE_MAX: usize = 32;
 pub const SPARE_SECONDS_MAX: u64 = 15;
 /// How long the erasure of a recording's keys waits for readers of the database to step aside.
 pub const SCRUB_SECONDS_MAX: u64 = 10;
+/// A message of sftp: OpenSSH's own bound, past which its server gives up.
+pub const SFTP_MESSAGE_BYTES_MAX: usize = 256 << 10;
+
+/// Requests of one sftp channel that a rule on the direction of files refuses before the channel
+/// ends: each costs an entry, and a client that goes on has not understood.
+pub const SFTP_REFUSALS_MAX: usize = 1000;

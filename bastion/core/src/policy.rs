@@ -8,6 +8,7 @@
 
 use crate::{
     consent::ReasonCode,
+    file_rule::{FileRule, Ways},
     limits::POLICY_BYTES_MAX,
     operator::Operator,
     vm::{Account, VmInstance},
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 mod cases;
 mod load;
 mod matrix;
+mod ways;
 
 pub use cases::{BadCases, CaseFailure, test_cases};
 pub use matrix::{World, policy_matrix};
@@ -63,6 +65,8 @@ pub struct Permit {
     pub seconds_max: Option<i64>,
     /// Their `@force_command`.
     pub force_command: Option<String>,
+    /// What their `@sftp` permit together.
+    pub files: Option<FileRule>,
 }
 
 /// Why a policy does not permit.
@@ -221,6 +225,7 @@ impl Policy {
     fn permit(&self, ids: impl Iterator<Item = PolicyId>) -> Result<Permit, Refusal> {
         let mut permit = Permit::default();
         for id in ids {
+            permit.files = self.file_rule(&id, permit.files);
             let seconds = self.set.annotation(&id, "seconds_max").and_then(|s| s.parse().ok());
             permit.seconds_max = match (permit.seconds_max, seconds) {
                 (Some(a), Some(b)) => Some(i64::min(a, b)),
@@ -241,8 +246,32 @@ impl Policy {
             permit.policies.push(id.to_string());
         }
         permit.policies = sorted(permit.policies.into_iter());
-        Ok(permit)
+        // The loader saw to it; a rule that cannot hold must not look as if it did.
+        let forced = permit.force_command.as_deref().unwrap_or_default();
+        match &permit.files {
+            Some(rule) if !is_internal_sftp(forced) => Err(Refusal {
+                why: Refused::Failed,
+                policies: rule.policies.clone(),
+                errors: vec!["a rule on the direction of files without internal-sftp".into()],
+            }),
+            _ => Ok(permit),
+        }
     }
+
+    /// The rule so far, with that of one more statement.
+    fn file_rule(&self, id: &PolicyId, so_far: Option<FileRule>) -> Option<FileRule> {
+        let Some(word) = self.set.annotation(id, "sftp") else { return so_far };
+        // A word that the loader let pass is one of them; anything else permits the least.
+        let ways: Ways = word.parse().unwrap_or(Ways::List);
+        let before = so_far.unwrap_or(FileRule { ways, policies: Vec::new() });
+        let policies = sorted(before.policies.into_iter().chain([id.to_string()]));
+        Some(FileRule { ways: before.ways.and(ways), policies })
+    }
+}
+
+/// Whether a forced command is sshd's own sftp, with or without options.
+fn is_internal_sftp(command: &str) -> bool {
+    command.split(' ').next() == Some("internal-sftp")
 }
 
 fn sorted(ids: impl Iterator<Item = String>) -> Vec<String> {

@@ -5,6 +5,7 @@
 mod world;
 
 use audit_schema::event::{ChannelKind, Level};
+use bastion_core::file_rule::Ways;
 use bastion_core::policy::{Policy, Question, Refused, World, policy_matrix, test_cases};
 use std::fs;
 use world::*;
@@ -65,6 +66,10 @@ fn whatever_is_wrong_with_a_policy_is_found_when_it_loads() {
         ("internal-sftp for a shell", with(INTERNAL, &on("shell")), "force_command"),
         ("internal-sftp for all", with(INTERNAL, &on("shell").replace(SHELL, "")), "force_command"),
         ("a command for sftp", with("force_command(\"/bin/sh\")", &sftp), "force_command"),
+        ("a word that is no way", with("sftp(\"both\")", &sftp), "upload, download or list"),
+        ("a way on a forbid", with("sftp(\"list\")", FORBID), "@sftp stands on"),
+        ("a way on exec", with("sftp(\"list\")", &on("exec")), "@sftp stands on"),
+        ("a way without internal-sftp", with("sftp(\"list\")", &sftp), "internal-sftp"),
         ("a newline", with("force_command(\"a\\nb\")", &on("exec")), "force_command"),
     ];
     for (name, text, word) in table {
@@ -158,6 +163,110 @@ fn restrictions_of_deciding_permits_are_merged_to_the_strictest() {
     assert_eq!(ask(&date).unwrap().force_command.as_deref(), Some("/bin/date"));
     let refusal = ask(&format!("{date} @id(\"y\") @force_command(\"/bin/id\") {exec};"));
     assert_eq!(refusal.unwrap_err().why, Refused::Failed);
+}
+
+/// A rule on the direction of files, with its end.
+fn ruled(scope: &str) -> String {
+    format!(
+        "@id(\"rule\") @sftp(\"upload\") @force_command(\"internal-sftp\") \
+         permit(principal, action == Action::\"sftp\", {scope});"
+    )
+}
+
+#[test]
+fn a_rule_on_files_loads_only_where_nothing_gets_round_it() {
+    let data = ruled("resource in Level::\"data\"");
+    let also = |text: &str| format!("{data} @id(\"other\") {text};");
+    let exec =
+        |scope: &str| also(&format!("permit(principal, action == Action::\"exec\", {scope})"));
+    let forbid = |text: &str| {
+        let all = "permit(principal, action, resource)";
+        also(&format!("{all}; @id(\"bar\") forbid(principal, action in [{text}"))
+    };
+    let every = "Action::\"shell\", Action::\"exec\", Action::\"forward\"]";
+    let internal = "@force_command(\"internal-sftp\")";
+    let conditional = data.replace(");", ") when { context.consent };");
+    let plain = format!("{internal} {}", on("sftp"));
+    let table = [
+        ("alone", data.clone(), true),
+        ("a shell elsewhere", exec("resource in Level::\"troubleshoot\""), true),
+        ("a shell there", exec("resource in Level::\"data\""), false),
+        ("a shell everywhere", exec("resource"), false),
+        ("a shell in a service, which may be there", exec("resource in Service::\"s\""), false),
+        ("a shell on one account, which may be there", exec("resource == Account::\"a@i\""), false),
+        ("all channels", also("permit(principal, action in Action::\"channel\", resource)"), false),
+        ("everything", also("permit(principal, action, resource)"), false),
+        ("a forward there", also(&on("forward")), false),
+        ("who may be there", also(&on("reach")), true),
+        ("who may see it", also(&on("list")), true),
+        ("another team", exec("resource").replace("principal", "principal in Team::\"t\""), false),
+        ("sftp without the rule beside it", also(&plain), true),
+        (
+            "sftp without the rule where its conditions fail",
+            format!("{conditional} @id(\"other\") {plain};"),
+            false,
+        ),
+        (
+            "all of it forbidden there",
+            forbid(&format!("{every}, resource in Level::\"data\")")),
+            true,
+        ),
+        ("all of it forbidden", forbid(&format!("{every}, resource)")), true),
+        ("some of it forbidden", forbid("Action::\"shell\"], resource)"), false),
+        ("forbidden elsewhere", forbid(&format!("{every}, resource in Service::\"s\")")), false),
+        (
+            "forbidden at times",
+            forbid(&format!("{every}, resource) when {{ context.pty }}")),
+            false,
+        ),
+        (
+            "forbidden to some",
+            forbid(&format!("{every}, resource)"))
+                .replace("forbid(principal", "forbid(principal in Team::\"t\""),
+            false,
+        ),
+    ];
+    for (name, text, loads) in table {
+        let loaded = load(&text).map(|policy| policy.ids());
+        assert_eq!(loaded.is_ok(), loads, "{name}: {loaded:?}");
+        if let Err(error) = loaded {
+            assert!(error.contains("rule: @sftp: `other` permits"), "{name}: {error}");
+        }
+    }
+    let teams = |two: &str| {
+        let rule = data.replace("(principal", "(principal in Team::\"juniors\"");
+        load(&format!("{rule} @id(\"other\") permit(principal {two}, action, resource);"))
+    };
+    assert!(teams("in Team::\"dba\"").is_ok(), "an operator has one team");
+    for two in ["in Team::\"juniors\"", "== Operator::\"op-1\"", "is Operator"] {
+        assert!(teams(two).is_err(), "{two} may be a junior");
+    }
+}
+
+#[test]
+fn rules_on_files_are_merged_to_what_all_permit_and_named() {
+    let files = |more: &str| {
+        let text = [
+            "@id(\"all\") permit(principal, action in [Action::\"list\", Action::\"reach\"], ",
+            "resource);",
+            &ruled("resource"),
+            more,
+        ];
+        let policy = load(&text.concat()).unwrap();
+        let (operator, instance) = (olga(), instance("pg-1.acme", "i-acme1"));
+        let account = instance.account(&"ops".parse().unwrap()).unwrap();
+        let (kind, pty) = (ChannelKind::Sftp, false);
+        let (operator, instance) = (&operator, &instance);
+        let question = Question { operator, instance, account, kind, pty, consent: None };
+        policy.decide(&question).unwrap().files.unwrap()
+    };
+    let rule = files("");
+    assert_eq!((rule.ways, rule.policies), (Ways::Upload, vec!["rule".to_owned()]));
+    let more = ruled("resource").replace("\"rule\"", "\"more\"").replace("upload", "download");
+    let both = files(&more);
+    assert_eq!(both.policies, ["more", "rule"]);
+    assert_eq!(both.ways, Ways::List, "what one permits, the other does not");
+    assert!(both.sentence("upload").contains("upload is refused by policy more, rule: "));
 }
 
 #[test]

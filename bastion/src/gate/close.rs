@@ -65,6 +65,15 @@ pub enum FileEvent {
         /// The SFTP status of the answer.
         status: u64,
     },
+    /// A request was refused by the rule on the direction of files, and never reached the VM.
+    Refused {
+        /// `upload`, `download`, `rename` …
+        operation: &'static str,
+        /// What it was about.
+        path: String,
+        /// The second name of a rename or link.
+        target: Option<String>,
+    },
 }
 
 impl Gate {
@@ -160,6 +169,17 @@ fn entry(grant: &Grant, event: Event) -> NewEntry {
     NewEntry::new(actor(&grant.request().operator), event).of_customer(grant.customer())
 }
 
+/// The rule stands in the grant, and so do the statements that made it.
+fn refused_event(grant: &Grant, lease: String, operation: &str) -> Event {
+    let rule = grant.file_rule();
+    Event::FileRefused {
+        lease,
+        operation: operation.to_owned(),
+        policies: rule.map(|rule| rule.policies.clone()).unwrap_or_default(),
+        rule: rule.map(|rule| rule.ways.to_string()).unwrap_or_default(),
+    }
+}
+
 fn file_entry(grant: &Grant, file: FileEvent) -> NewEntry {
     let lease = grant.request().lease.to_string();
     match file {
@@ -172,10 +192,17 @@ fn file_entry(grant: &Grant, file: FileEvent) -> NewEntry {
         FileEvent::Changed { operation, path, target, status } => {
             let operation = operation.to_owned();
             let new = entry(grant, Event::FileChanged { lease, operation, status });
-            match target {
-                Some(target) => new.with("path", path).with("target", target),
-                None => new.with("path", path),
-            }
+            about(new, path, target)
         }
+        FileEvent::Refused { operation, path, target } => {
+            about(entry(grant, refused_event(grant, lease, operation)), path, target)
+        }
+    }
+}
+
+fn about(new: NewEntry, path: String, target: Option<String>) -> NewEntry {
+    match target {
+        Some(target) => new.with("path", path).with("target", target),
+        None => new.with("path", path),
     }
 }

@@ -103,6 +103,11 @@ pub(super) async fn enter(app: &App, lease: &Lease, mut seen: mpsc::Receiver<Evi
                     target: change.target,
                     status: change.status,
                 }),
+                Evidence::Refused(refused) => files.push(FileEvent::Refused {
+                    operation: refused.operation,
+                    path: refused.path,
+                    target: refused.target,
+                }),
             }
         }
         if let Err(error) = enter_some(app, lease, files, segments).await {

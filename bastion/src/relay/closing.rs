@@ -3,12 +3,12 @@
 use super::{
     outbox::Exit,
     recording::{Recording, RecordingFailed, Segment},
-    sftp::{Change, Transfer},
+    sftp::{Change, Lost, Refused, Transfer},
     spool::Overrun,
 };
 use crate::{ca::Lease, egress::EgressError};
 use audit_schema::{event::Outcome, time::Timestamp};
-use bastion_core::lease::Cause;
+use bastion_core::{file_rule::FileRule, lease::Cause};
 use russh::{ChannelWriteHalf, server};
 use std::time::Duration;
 use tokio::{sync::watch, time::Instant};
@@ -26,6 +26,8 @@ pub struct Terms {
     pub end: watch::Receiver<Option<Cause>>,
     /// How long nothing may go through.
     pub idle: Duration,
+    /// Which way files may go; nothing if either way.
+    pub files: Option<FileRule>,
 }
 
 impl Terms {
@@ -37,6 +39,7 @@ impl Terms {
             deadline_cause: lease.grant().deadline_cause(),
             end: lease.end(),
             idle,
+            files: lease.grant().file_rule().cloned(),
         }
     }
 }
@@ -50,6 +53,8 @@ pub enum Evidence {
     Transferred(Transfer),
     /// A file was changed in another way.
     Changed(Change),
+    /// A request was refused by the rule on the direction of files.
+    Refused(Refused),
 }
 
 /// A channel that is over. The operator's side is handed back: whoever asked for the relay says
@@ -86,6 +91,8 @@ pub(super) enum Ending {
     NotStarted(EgressError),
     Cut(Cause),
     Overrun(Overrun),
+    /// Under a rule on the direction of files.
+    Lost(Lost, FileRule),
     Unrecorded(RecordingFailed),
 }
 
@@ -94,7 +101,7 @@ impl Ending {
         match self {
             Self::ProgramEnded | Self::OperatorLeft => Outcome::Completed,
             Self::NotStarted(_) => Outcome::Unreachable,
-            Self::Cut(_) | Self::Overrun(_) => Outcome::Cut,
+            Self::Cut(_) | Self::Overrun(_) | Self::Lost(..) => Outcome::Cut,
             Self::VmLost | Self::Unrecorded(_) => Outcome::Failed,
         }
     }
@@ -107,6 +114,8 @@ impl Ending {
             Self::NotStarted(why) => why.reason(),
             Self::Cut(cause) => cause.as_str(),
             Self::Overrun(_) => "backlog_overrun",
+            Self::Lost(Lost::Framing, _) => "sftp_not_followed",
+            Self::Lost(Lost::Refusals, _) => "refusals",
             Self::Unrecorded(_) => Cause::RecordingFailed.as_str(),
         }
     }
@@ -120,6 +129,7 @@ impl Ending {
             Self::NotStarted(why) => Some(format!("bastion: {why}.")),
             Self::Cut(cause) => Some(cause.sentence()),
             Self::Overrun(why) => ends(why),
+            Self::Lost(lost, rule) => ends(&lost.sentence(rule)),
             Self::Unrecorded(why) => ends(why),
         }
     }

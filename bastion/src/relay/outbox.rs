@@ -50,6 +50,8 @@ pub enum Exit {
 /// What the operator is to be told next.
 pub(super) enum Next {
     Data(Stream, Bytes),
+    /// Answers of the gateway itself, to requests that it refused.
+    Ours(Bytes),
     Exit(Exit),
     Eof,
     /// The VM closed the channel; or, if not `clean`, its connection went away.

@@ -43,7 +43,8 @@ pub async fn run(
     terms: Terms,
     evidence: mpsc::Sender<Evidence>,
 ) -> Closing {
-    let scribe = Scribe::new(recording, &down.setup.kind, evidence);
+    let of = (&down.setup.kind, terms.files.as_ref());
+    let scribe = Scribe::new(recording, of, evidence);
     let outbox = Outbox::new(down.input.spools(), up.gate.clone());
     let mut ending = tokio::select! {
         biased;
@@ -134,9 +135,16 @@ async fn drain(read: &mut ChannelReadHalf, outbox: &Outbox) -> Forever {
 async fn download(down: &Downstream, scribe: &Scribe, outbox: &Outbox) -> Forever {
     let write = &down.write;
     loop {
-        let passed = match outbox.next().await? {
+        let next = tokio::select! {
+            biased;
+            next = outbox.next() => next?,
+            answers = scribe.refusals() => Next::Ours(answers?),
+        };
+        let passed = match next {
+            Next::Ours(answers) => write.data_bytes(answers).await,
             Next::Data(stream, data) => {
                 scribe.output(stream, &data).await?;
+                let data = scribe.answered(stream, data)?;
                 match stream {
                     Stream::Output => write.data_bytes(data).await,
                     Stream::Error => write.extended_data_bytes(1, data).await,
@@ -179,6 +187,10 @@ async fn upload(
     loop {
         let passed = match std::future::poll_fn(|cx| input.poll_piece(cx)).await? {
             Piece::Data(data) => {
+                let data = scribe.admit(data).await?;
+                if data.is_empty() {
+                    continue;
+                }
                 scribe.input(&data).await?;
                 gate.set_upload_waits(Some(Instant::now()));
                 let passed = write.data_bytes(data).await;

@@ -7,7 +7,8 @@ use super::{
     recording::{Moment, Recording},
     scp, sftp,
 };
-use bastion_core::lease::Cause;
+use bastion_core::{file_rule::FileRule, lease::Cause};
+use bytes::Bytes;
 use std::{
     sync::{
         Mutex, PoisonError,
@@ -15,12 +16,18 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 
 /// The recording of a channel, what sftp does on it, and its counts.
 pub(super) struct Scribe {
     pub(super) recording: Recording,
     observer: Option<Mutex<Observer>>,
+    /// Keeps the rule on the direction of files, where there is one.
+    filter: Option<Mutex<sftp::Filter>>,
+    refused: Notify,
     evidence: mpsc::Sender<Evidence>,
     started: Instant,
     active_at_micros: AtomicU64,
@@ -64,16 +71,57 @@ impl Observer {
 }
 
 impl Scribe {
-    pub(super) fn new(recording: Recording, kind: &Kind, evidence: mpsc::Sender<Evidence>) -> Self {
+    pub(super) fn new(
+        recording: Recording,
+        (kind, rule): (&Kind, Option<&FileRule>),
+        evidence: mpsc::Sender<Evidence>,
+    ) -> Self {
         Self {
             recording,
             observer: Observer::of(kind).map(Mutex::new),
+            filter: rule.map(|rule| Mutex::new(sftp::Filter::new(rule.clone()))),
+            refused: Notify::new(),
             evidence,
             started: Instant::now(),
             active_at_micros: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             bytes_err: AtomicU64::new(0),
+        }
+    }
+
+    /// What of the operator's bytes may go to the VM: all of them, but for a rule on files.
+    pub(super) async fn admit(&self, data: Bytes) -> Result<Bytes, Ending> {
+        let Some(filter) = &self.filter else { return Ok(data) };
+        let (passed, refused) = filtered(filter, |filter| filter.operator_sent(&data))?;
+        if !refused.is_empty() {
+            let refused = refused.into_iter().map(Evidence::Refused).collect();
+            self.found(refused).await?;
+            self.refused.notify_one();
+        }
+        Ok(passed.into())
+    }
+
+    /// The VM's bytes with the gateway's own answers between them, where a rule refused.
+    pub(super) fn answered(&self, stream: Stream, data: Bytes) -> Result<Bytes, Ending> {
+        match &self.filter {
+            Some(filter) if stream == Stream::Output => {
+                filtered(filter, |filter| filter.vm_sent(&data)).map(Bytes::from)
+            }
+            _ => Ok(data),
+        }
+    }
+
+    /// Answers to refused requests that need not wait for the VM. For ever, but for these.
+    pub(super) async fn refusals(&self) -> Result<Bytes, Ending> {
+        loop {
+            self.refused.notified().await;
+            if let Some(filter) = &self.filter {
+                let due = filtered(filter, |filter| Ok(filter.due()))?;
+                if !due.is_empty() {
+                    return Ok(due.into());
+                }
+            }
         }
     }
 
@@ -147,10 +195,15 @@ impl Scribe {
         let Some(observer) = &self.observer else { return Ok(()) };
         // An observer is total: it panics on no input, so a poisoned lock is as good as new.
         let seen = see(&mut observer.lock().unwrap_or_else(PoisonError::into_inner));
+        self.found(seen).await
+    }
+
+    async fn found(&self, seen: Vec<Evidence>) -> Result<(), Ending> {
         for evidence in seen {
             let line = match &evidence {
                 Evidence::Transferred(transfer) => transfer.line(),
                 Evidence::Changed(change) => change.line(),
+                Evidence::Refused(refused) => refused.line(),
                 Evidence::Segment(_) => continue,
             };
             self.recording.write(Moment::Operation(&line)).await?;
@@ -163,6 +216,16 @@ impl Scribe {
         let told = self.evidence.send(evidence).await;
         told.map_err(|_| Ending::Cut(Cause::LogUnavailable))
     }
+}
+
+/// What a filter says, or the end of its channel.
+fn filtered<T>(
+    filter: &Mutex<sftp::Filter>,
+    ask: impl FnOnce(&mut sftp::Filter) -> Result<T, sftp::Lost>,
+) -> Result<T, Ending> {
+    // Nothing in a filter panics; a poisoned lock would be as good as new.
+    let mut filter = filter.lock().unwrap_or_else(PoisonError::into_inner);
+    ask(&mut filter).map_err(|lost| Ending::Lost(lost, filter.rule().clone()))
 }
 
 /// `TERM`, as it stands in SSH's messages.

@@ -165,6 +165,7 @@ async fn try_channel(shared: &Shared, down: Downstream) -> Result<(), String> {
         deadline_cause: Cause::Deadline,
         end: shared.end.subscribe(),
         idle: *shared.idle.lock().unwrap(),
+        files: None,
     };
     let (evidence, mut found) = mpsc::channel(64);
     let run = relay::run(down, up, recording, terms, evidence);

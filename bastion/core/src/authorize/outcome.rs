@@ -2,6 +2,7 @@
 
 use super::{Asked, ConsentUse, Reason, Refusal};
 use crate::{
+    file_rule::FileRule,
     id::{CustomerId, LeaseId, SessionId, TicketId},
     lease::Cause,
     operator::Operator,
@@ -124,6 +125,10 @@ impl Grant {
     /// The command that the certificate forces.
     pub fn force_command(&self) -> Option<&str> {
         self.ground.permit.force_command.as_deref()
+    }
+    /// Which way files may go; nothing if either way.
+    pub fn file_rule(&self) -> Option<&FileRule> {
+        self.ground.permit.files.as_ref()
     }
     /// The ids of the deciding policies.
     pub fn policies(&self) -> &[String] {

@@ -1,7 +1,7 @@
 //! Reading policy files: whole or not at all, and the digests of what was read.
 
 use super::PolicyErrors;
-use crate::{channel, limits::CHANNEL_SECONDS_MAX};
+use crate::{channel, file_rule::Ways, limits::CHANNEL_SECONDS_MAX};
 use audit_schema::{event::Level, hash::Hash};
 use cedar_policy::{
     ActionConstraint, Effect, EntityUid, PolicyId, PolicySet, ResourceConstraint, Schema,
@@ -70,6 +70,8 @@ fn named(policy: &cedar_policy::Policy) -> Result<String, String> {
                 "@force_command stands on a permit of shell, exec or sftp; internal-sftp goes \
                  with sftp and nothing else",
             ),
+            "sftp" => (!permit || !is_sftp_alone(policy) || value.parse::<Ways>().is_err())
+                .then_some("@sftp stands on a permit of sftp alone, with upload, download or list"),
             _ => Some("unknown annotation"),
         };
         if let Some(fault) = fault {
@@ -87,7 +89,7 @@ fn forceable(policy: &cedar_policy::Policy, command: &str) -> bool {
         ActionConstraint::In(actions) => actions,
         ActionConstraint::Any => return false,
     };
-    let sftp = command.split(' ').next() == Some("internal-sftp");
+    let sftp = super::is_internal_sftp(command);
     let fits = |action: &EntityUid| match action.id().unescaped() {
         "sftp" => sftp,
         "shell" | "exec" => !sftp,
@@ -97,12 +99,20 @@ fn forceable(policy: &cedar_policy::Policy, command: &str) -> bool {
     printable && !command.is_empty() && command.len() <= 1024 && actions.iter().all(fits)
 }
 
+fn is_sftp_alone(policy: &cedar_policy::Policy) -> bool {
+    match policy.action_constraint() {
+        ActionConstraint::Eq(action) => action.id().unescaped() == "sftp",
+        _ => false,
+    }
+}
+
 pub(super) fn check(set: &PolicySet, schema: &Schema) -> Result<(), PolicyErrors> {
     let result = Validator::new(schema.clone()).validate(set, ValidationMode::Strict);
     let named = |id: &PolicyId, text: String| format!("{id}: {text}");
     let errors = result.validation_errors().map(|e| named(e.policy_id(), e.to_string()));
     let warnings = result.validation_warnings().map(|w| named(w.policy_id(), w.to_string()));
     let mut all: Vec<String> = errors.chain(warnings).collect();
+    all.extend(super::ways::faults(set, schema));
     all.sort();
     if all.is_empty() { Ok(()) } else { Err(PolicyErrors(all)) }
 }

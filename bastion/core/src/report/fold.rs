@@ -189,10 +189,10 @@ impl Fold {
                     });
                 }
             }
-            Event::FileChanged { lease, .. } => {
+            Event::FileChanged { lease, .. } | Event::FileRefused { lease, .. } => {
                 if let Some(access) = self.accesses.get_mut(lease) {
                     access.entries.push(at.entry.seq);
-                    access.file_changes += 1;
+                    access.file_changes += u64::from(matches!(event, Event::FileChanged { .. }));
                 }
             }
             _ => {}

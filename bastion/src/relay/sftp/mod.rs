@@ -1,16 +1,23 @@
-//! What sftp did, for the log: read off the stream, never touching it.
+//! What sftp did, for the log: read off the stream.
 //!
 //! The SFTP version 3 packets of both directions are followed as they pass. For each file that is
 //! closed there is a [`Transfer`] with the SHA-256 of what went through; for each rename, removal
 //! and the like a [`Change`] with the VM's answer. Both are honest: `complete` is said only when
 //! every byte from the first to the last was seen, in order, and every answer was "ok". Whatever a
-//! peer sends, nothing here waits, fails, or remembers more than its bounds.
+//! peer sends, nothing here waits, fails, or remembers more than its bounds; what is not followed
+//! is told once, as `untracked`.
+//!
+//! Where the policy says which way files may go, a [`Filter`] stands in front and does touch the
+//! stream: see there.
 
+mod filter;
 mod framer;
 mod observer;
 mod packet;
 mod tally;
 
+pub use filter::Refused;
+pub(super) use filter::{Filter, Lost};
 pub(super) use observer::Observer;
 
 use audit_schema::{event::Direction, hash::Hash};
@@ -73,6 +80,19 @@ impl Change {
             "path": self.path,
             "target": self.target,
             "status": self.status,
+        })
+        .to_string()
+    }
+}
+
+impl Refused {
+    /// As it stands in the recording.
+    pub(super) fn line(&self) -> String {
+        json!({
+            "operation": "refused",
+            "refused": self.operation,
+            "path": self.path,
+            "target": self.target,
         })
         .to_string()
     }

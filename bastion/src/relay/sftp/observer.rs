@@ -2,11 +2,10 @@
 
 use super::{
     Change,
-    framer::{Framer, Part},
+    framer::{Framer, Part, Side},
     packet::{
-        ATTRS, CLOSE, DATA, EOF, EXTENDED, FLAG_CREATE, FLAG_EXCLUSIVE, FLAG_TRUNCATE, FLAG_WRITE,
-        FSETSTAT, FSTAT, Fields, HANDLE, MKDIR, OPEN, READ, REMOVE, RENAME, RMDIR, SETSTAT, STAT,
-        STATUS, SYMLINK, WRITE,
+        ATTRS, Ask, DATA, EOF, FLAG_CREATE, FLAG_EXCLUSIVE, FLAG_TRUNCATE, FLAG_WRITE, Fields,
+        HANDLE, STATUS, request,
     },
     tally::{OpenFile, Tally},
 };
@@ -17,11 +16,17 @@ use bastion_core::limits::{
 use std::collections::{HashMap, VecDeque};
 
 /// Follows one sftp session.
-#[derive(Default)]
 pub(in crate::relay) struct Observer {
     up: Framer,
     down: Framer,
     state: State,
+}
+
+impl Default for Observer {
+    fn default() -> Self {
+        let (up, down) = (Framer::of(Side::Operator), Framer::of(Side::Vm));
+        Self { up, down, state: State::default() }
+    }
 }
 
 #[derive(Default)]
@@ -30,9 +35,9 @@ struct State {
     files: HashMap<Vec<u8>, OpenFile>,
     /// Sizes that the VM told of paths, the latest last: clients ask before they read.
     sizes: VecDeque<(String, u64)>,
-    /// The file whose data is passing, per direction.
-    writing: Option<Vec<u8>>,
-    reading: Option<Vec<u8>>,
+    /// The file whose data is passing, per direction, and how much of it is still to come.
+    writing: Option<(Vec<u8>, usize)>,
+    reading: Option<(Vec<u8>, usize)>,
     told_untracked: bool,
     found: Vec<Evidence>,
 }
@@ -75,13 +80,18 @@ impl Observer {
 impl State {
     fn request(&mut self, part: Part<'_>) {
         match part {
-            Part::Head(head) => {
-                // A packet too short for its fields is one that the VM refuses, too.
-                self.request_head(head);
+            Part::Head(length, head) => {
+                // The VM may act on a request that we cannot read.
+                if self.request_head(length, head).is_none() {
+                    self.untracked();
+                }
             }
             Part::Body(data) => {
-                if let Some(file) = self.writing.as_ref().and_then(|h| self.files.get_mut(h)) {
-                    file.upload.add(data);
+                if let Some((handle, left)) = &mut self.writing {
+                    let data = passing(left, data);
+                    if let Some(file) = self.files.get_mut(handle.as_slice()) {
+                        file.upload.add(data);
+                    }
                 }
             }
             Part::End => self.writing = None,
@@ -89,61 +99,39 @@ impl State {
         }
     }
 
-    fn request_head(&mut self, head: &[u8]) -> Option<()> {
-        let mut fields = Fields(head);
-        let kind = fields.byte()?;
-        let id = fields.number()?;
-        let change = |operation, path, target| Request::Change { operation, path, target };
-        let request = match kind {
-            OPEN => Request::Open { path: text(fields.string()?), flags: fields.number()? },
-            CLOSE => Request::Close(self.close(fields.string()?)),
-            READ => Request::Read { handle: handle(fields.string()?)?, offset: fields.long()? },
-            WRITE => Request::Write(self.write(fields.string()?, fields.long()?)?),
-            STAT => Request::Stat(text(fields.string()?)),
-            FSTAT => Request::Fstat(handle(fields.string()?)?),
-            SETSTAT => change("setstat", text(fields.string()?), None),
-            FSETSTAT => {
-                Request::Fsetstat { handle: handle(fields.string()?)?, size: fields.size() }
+    fn request_head(&mut self, length: usize, head: &[u8]) -> Option<()> {
+        let (id, ask) = request(length, head)?;
+        let request = match ask {
+            Ask::Open { path, flags } => Request::Open { path: text(path), flags },
+            Ask::Close(name) => Request::Close(self.close(name)),
+            Ask::Read { handle: name, offset } => Request::Read { handle: handle(name)?, offset },
+            Ask::Write { handle: name, offset, length } => {
+                Request::Write(self.write(name, offset, length)?)
             }
-            REMOVE => change("remove", text(fields.string()?), None),
-            MKDIR => change("mkdir", text(fields.string()?), None),
-            RMDIR => change("rmdir", text(fields.string()?), None),
-            RENAME => change("rename", text(fields.string()?), Some(text(fields.string()?))),
-            // OpenSSH has these two the other way round than the draft: target, then link.
-            SYMLINK => {
-                let target = text(fields.string()?);
-                change("symlink", text(fields.string()?), Some(target))
+            Ask::Stat(path) => Request::Stat(text(path)),
+            Ask::Fstat(name) => Request::Fstat(handle(name)?),
+            Ask::Fsetstat { handle: name, size } => {
+                Request::Fsetstat { handle: handle(name)?, size }
             }
-            EXTENDED => self.extended(&mut fields)?,
-            _ => return None,
+            Ask::Copy { from, to } => self.copy(from, to),
+            Ask::Change { operation, path, target } => {
+                Request::Change { operation, path: text(path), target: target.map(text) }
+            }
+            // What it did we cannot say.
+            Ask::Unknown(_) => return None,
+            Ask::Init | Ask::Look | Ask::Fsync(_) => return Some(()),
         };
         self.wait(id, request);
         Some(())
     }
 
-    fn extended(&mut self, fields: &mut Fields<'_>) -> Option<Request> {
-        let (operation, path, target) = match fields.string()? {
-            b"posix-rename@openssh.com" => {
-                ("rename", text(fields.string()?), Some(text(fields.string()?)))
-            }
-            b"hardlink@openssh.com" => {
-                ("hardlink", text(fields.string()?), Some(text(fields.string()?)))
-            }
-            b"lsetstat@openssh.com" => ("setstat", text(fields.string()?), None),
-            b"copy-data" => {
-                let from = self.path_of(fields.string()?);
-                fields.long()?;
-                fields.long()?;
-                let to = fields.string()?;
-                // Bytes come into that file that never pass here.
-                if let Some(file) = self.files.get_mut(to) {
-                    file.upload.lose();
-                }
-                ("copy", from, Some(self.path_of(to)))
-            }
-            _ => return None,
-        };
-        Some(Request::Change { operation, path, target })
+    fn copy(&mut self, from: &[u8], to: &[u8]) -> Request {
+        // Bytes come into that file that never pass here.
+        if let Some(file) = self.files.get_mut(to) {
+            file.upload.lose();
+        }
+        let (path, target) = (self.path_of(from), Some(self.path_of(to)));
+        Request::Change { operation: "copy", path, target }
     }
 
     fn close(&mut self, name: &[u8]) -> Vec<u8> {
@@ -154,11 +142,11 @@ impl State {
         handle(name).unwrap_or_default()
     }
 
-    fn write(&mut self, name: &[u8], offset: u64) -> Option<Vec<u8>> {
+    fn write(&mut self, name: &[u8], offset: u64, length: usize) -> Option<Vec<u8>> {
         let name = handle(name)?;
         if let Some(file) = self.files.get_mut(&name).filter(|file| !file.closing) {
             file.upload.at(offset);
-            self.writing = Some(name.clone());
+            self.writing = Some((name.clone(), length));
         }
         Some(name)
     }
@@ -190,16 +178,20 @@ impl State {
 
     fn answer(&mut self, part: Part<'_>) {
         match part {
-            Part::Head(head) => {
+            Part::Head(_, head) => {
                 self.answer_head(head);
             }
             Part::Body(data) => {
-                if let Some(file) = self.reading.as_ref().and_then(|h| self.files.get_mut(h)) {
-                    file.download.add(data);
+                if let Some((handle, left)) = &mut self.reading {
+                    let data = passing(left, data);
+                    if let Some(file) = self.files.get_mut(handle.as_slice()) {
+                        file.download.add(data);
+                    }
                 }
             }
             Part::End => self.reading = None,
-            Part::Skipped => {}
+            // Which request it answers, nobody knows.
+            Part::Skipped => self.untracked(),
         }
     }
 
@@ -213,14 +205,15 @@ impl State {
                 self.opened(handle(fields.string()?)?, path, flags);
             }
             (DATA, Request::Read { handle, offset }) => {
+                let length = usize::try_from(fields.number()?).ok()?;
                 if let Some(file) = self.files.get_mut(&handle) {
                     file.download.at(offset);
-                    self.reading = Some(handle);
+                    self.reading = Some((handle, length));
                 }
             }
-            (ATTRS, Request::Stat(path)) => self.sized(path, fields.size()?),
+            (ATTRS, Request::Stat(path)) => self.sized(path, fields.attributes()??),
             (ATTRS, Request::Fstat(handle)) => {
-                let size = fields.size()?;
+                let size = fields.attributes()??;
                 self.files.get_mut(&handle)?.size = Some(size);
             }
             _ => {}
@@ -311,12 +304,19 @@ impl State {
     }
 }
 
+/// What of a packet's body is a file's data: a packet may be longer than what it carries.
+fn passing<'a>(left: &mut usize, body: &'a [u8]) -> &'a [u8] {
+    let data = &body[..body.len().min(*left)];
+    *left -= data.len();
+    data
+}
+
 fn handle(bytes: &[u8]) -> Option<Vec<u8>> {
     (bytes.len() <= SFTP_HANDLE_BYTES_MAX).then(|| bytes.to_vec())
 }
 
 /// A path as text. What is not UTF-8, or too long, is marked as such.
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     let shown = &bytes[..bytes.len().min(SFTP_PATH_BYTES_MAX)];
     let mut path = String::from_utf8_lossy(shown).into_owned();
     if shown.len() < bytes.len() {
