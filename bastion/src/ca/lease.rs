@@ -1,6 +1,7 @@
 //! A grant made usable for one channel.
 
 use super::{Draft, Live};
+use crate::relay::recording::Blank;
 use audit_schema::time::Timestamp;
 use bastion_core::{
     authorize::Grant,
@@ -25,22 +26,22 @@ pub struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(draft: Draft, certificate: Certificate, live: &Arc<Live>) -> Self {
-        let now = draft.grant.time();
-        let grant = draft.grant.into_inner();
+    pub(super) fn new(draft: Draft, certificate: Certificate, live: &Arc<Live>) -> (Self, Blank) {
+        let Draft { grant, granted_at: now, key, blank, .. } = draft;
         let left = grant.deadline().micros().saturating_sub(now.micros());
         // Before anything can be opened with it, the registry knows it; a mark that was set
         // earlier is found at the registry's next look.
         let end = live.register(&grant.request().lease, grant.level());
-        Self {
+        let lease = Self {
             deadline: Instant::now() + std::time::Duration::from_micros(left.max(0).unsigned_abs()),
             grant,
             certificate,
-            key: draft.key.0,
-            recording: draft.recording,
+            key: key.0,
+            recording: blank.id().clone(),
             end,
             live: Arc::clone(live),
-        }
+        };
+        (lease, blank)
     }
 
     /// Its id.

@@ -1,11 +1,11 @@
 //! Certificates: drafted for a recorded grant, entered, and only then signed.
 //!
-//! [`Ca::prepare`] takes a `Recorded<Grant>`, so there is no draft without a grant in the log.
-//! [`Ca::issue`] enters the draft's digest, after it has looked once more at the lease under the
-//! head of the log. [`Ca::sign`] takes the `Recorded<Issuance>` of exactly that draft and makes
-//! the one signature. If we crash between the entry and the signature, the log names a certificate
-//! that never was, which harms nobody; the other order could leave a certificate that no entry
-//! names.
+//! [`Ca::prepare`] takes an `Entered<Grant>`, which exists only inside the change that enters the
+//! grant. [`Ca::issue`] enters the draft's digest in that same change, so both stand in the log or
+//! neither does, and nothing can come between them. [`Ca::sign`] takes the `Recorded<Issuance>`
+//! that the commit of that change makes, and gives the one signature. If we crash between the entry
+//! and the signature, the log names a certificate that never was, which harms nobody; the other
+//! order could leave a certificate that no entry names.
 
 mod host;
 mod issuance;
@@ -18,14 +18,14 @@ pub use lease::{Alive, Lease};
 pub use live::Live;
 
 use crate::{
-    ledger::Recorded,
+    ledger::{Entered, Recorded},
     metrics::{Alarm, METRICS},
     relay::recording::Blank,
 };
+use audit_schema::time::Timestamp;
 use bastion_core::{
     authorize::Grant,
     cert::{self, CertContent, CertError, CertTerms},
-    id::RecordingId,
 };
 use ipnet::IpNet;
 use russh::keys::{
@@ -68,9 +68,6 @@ pub enum CaError {
     /// No randomness.
     #[error("the system has no randomness")]
     Entropy,
-    /// The entry is about another draft.
-    #[error("the issuance entry is about another certificate")]
-    OtherDraft,
 }
 
 /// The key of one channel: made for it, kept in memory, gone with it.
@@ -84,20 +81,14 @@ impl EgressKey {
     }
 }
 
-/// A certificate without its signature, for a grant that stands in the log.
+/// A certificate without its signature, for a grant that is being entered, with the recording that
+/// was prepared for its channel.
 pub struct Draft {
-    grant: Recorded<Grant>,
+    grant: Grant,
+    granted_at: Timestamp,
     key: EgressKey,
     body: cert::Draft,
-    recording: RecordingId,
-    wrapped_json: String,
-}
-
-impl Draft {
-    /// The grant that it is for.
-    pub fn grant(&self) -> &Grant {
-        self.grant.get()
-    }
+    blank: Blank,
 }
 
 impl Ca {
@@ -108,27 +99,26 @@ impl Ca {
         Self { user, gateway_host, vm_host, egress, live }
     }
 
-    /// Drafts the certificate of a recorded grant, for a key and a recording made for it.
+    /// Drafts the certificate of a grant, for a key and a recording made for it.
     pub fn prepare(
         &self,
-        grant: Recorded<Grant>,
+        grant: Entered<Grant>,
         key: EgressKey,
-        blank: &Blank,
+        blank: Blank,
     ) -> Result<Draft, CaError> {
         let egress = self.egress_for(&grant.get().instance().address)?;
         let terms = CertTerms { serial: grant.seq(), now: grant.time(), egress: &egress };
         let content = CertContent::of(grant.get(), &terms)?;
         let (subject, ca) = (key.0.public_key().key_data(), self.user.public_key().key_data());
         let body = content.draft(subject, ca, entropy()?)?;
-        let recording = blank.id().clone();
-        Ok(Draft { grant, key, body, recording, wrapped_json: blank.wrapped_json().to_owned() })
+        let granted_at = grant.time();
+        Ok(Draft { grant: grant.into_inner(), granted_at, key, body, blank })
     }
 
-    /// The one signature that opens a VM, after the entry that names it.
-    pub fn sign(&self, draft: Draft, issuance: Recorded<Issuance>) -> Result<Lease, CaError> {
-        if !issuance.get().is_of(&draft) {
-            return Err(CaError::OtherDraft);
-        }
+    /// The one signature that opens a VM, after the entry that names it; with the lease comes the
+    /// recording that was prepared for it.
+    pub fn sign(&self, issuance: Recorded<Issuance>) -> Result<(Lease, Blank), CaError> {
+        let draft = issuance.into_inner().into_draft();
         let certificate = draft.body.sign(&self.user, &[]);
         METRICS.alarm(Alarm::Signing, certificate.is_err());
         let certificate = certificate?;

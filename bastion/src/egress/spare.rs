@@ -3,9 +3,10 @@
 //! Dialling a VM and exchanging keys with it takes longer than all our own work on a channel, and
 //! needs nobody's identity. So it begins while the operator still authenticates, and the channel
 //! finds it done. A spare is not a login: it becomes one only through
-//! [`super::Dialled::log_in_with`], which takes a live lease. What an unauthenticated peer can cause with it is bounded: so many
-//! spares per source and in all, each for so long ([`SPARE_SECONDS_MAX`]); what is not taken by
-//! then is dropped, and whoever comes later dials anew.
+//! [`super::Dialled::log_in_with`], which takes a live lease. What an unauthenticated peer can
+//! cause with it is bounded: so many spares per source and in all, each for so long
+//! ([`SPARE_SECONDS_MAX`]); what is not taken by then is dropped, and whoever comes later dials
+//! anew.
 
 use super::{Dialled, Egress, EgressError, Route};
 use crate::authn::Prefix;

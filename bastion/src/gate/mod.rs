@@ -12,7 +12,7 @@ pub use facts::Ground;
 
 use crate::{
     args,
-    ledger::{Batch, ChangeError, Ledger, LedgerError, NewEntry, Recorded},
+    ledger::{Batch, ChangeError, Entered, Ledger, LedgerError, NewEntry, Recorded},
     store::{StoreError, Tx},
 };
 use audit_schema::event::{Actor, ActorKind};
@@ -23,6 +23,7 @@ use bastion_core::{
     request::AccessRequest,
     vm::VmInstance,
 };
+use futures_util::future::BoxFuture;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// The policy of this process; a reload swaps it.
@@ -52,8 +53,9 @@ pub struct Gate {
     ground: Arc<Ground>,
 }
 
-/// The two outcomes, each durable before anybody hears of it.
-pub type Decided = Result<Recorded<Grant>, Recorded<Denial>>;
+/// The two outcomes, each durable before anybody hears of it. With a grant comes what was made of
+/// it in the same change.
+pub type Decided<T> = Result<Recorded<T>, Recorded<Denial>>;
 
 impl Gate {
     /// A gate over a log, a policy and a deployment's rules.
@@ -63,12 +65,30 @@ impl Gate {
 
     /// May this channel be opened? Either answer stands in the log when this returns; an error
     /// means that nothing was decided, and so that nobody gets in.
-    pub async fn decide(&self, request: AccessRequest) -> Result<Decided, LedgerError> {
+    ///
+    /// `then` goes on with a grant in the same change, so that what follows from it (the issuance of
+    /// its certificate) stands in the log with it or not at all, and costs no commit of its own.
+    pub async fn decide<T, F>(
+        &self,
+        request: AccessRequest,
+        then: F,
+    ) -> Result<Decided<T>, LedgerError>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a mut Batch, Entered<Grant>) -> BoxFuture<'a, Result<T, ChangeError>>
+            + Send
+            + 'static,
+    {
         let gate = self.clone();
         let decided = self
             .ledger
             .record("decide", move |batch| {
-                Box::pin(async move { gate.decide_in(batch, &request).await })
+                Box::pin(async move {
+                    match gate.decide_in(batch, &request).await? {
+                        Ok(grant) => Ok(Ok(then(batch, grant).await?)),
+                        Err(denial) => Ok(Err(denial)),
+                    }
+                })
             })
             .await?;
         Ok(decided.split())
@@ -78,16 +98,17 @@ impl Gate {
         &self,
         batch: &mut Batch,
         request: &AccessRequest,
-    ) -> Result<Result<Grant, Denial>, ChangeError> {
+    ) -> Result<Result<Entered<Grant>, Denial>, ChangeError> {
         let now = batch.now();
         let policy = self.policy_in_force(batch.tx()).await?;
         let facts = facts::of_request(batch.tx(), request, &self.ground, now).await?;
         match authorize(request, &facts, &policy) {
             Decision::Granted(grant) => {
-                let seq = batch.append(granted(&grant)).await?;
-                lease(batch, &grant, seq).await?;
-                close::tell(batch, &grant, ("access.granted", seq)).await?;
-                Ok(Ok(*grant))
+                let entry = granted(&grant);
+                let grant = batch.enter(*grant, entry).await?;
+                lease(batch, grant.get(), grant.seq()).await?;
+                close::tell(batch, grant.get(), ("access.granted", grant.seq())).await?;
+                Ok(Ok(grant))
             }
             Decision::Denied(denial) => {
                 let handle = facts.operator.map(|operator| operator.handle.to_string());

@@ -1,9 +1,10 @@
 //! One channel to a VM, from the request to its last entry: the product in one function.
 //!
 //! Each step takes what the step before it returned, and nothing else makes those values. A grant
-//! is [`Recorded`] only when its entry is durable; only such a grant becomes a draft; only a draft
-//! whose issuance is durable is signed; only a lease reaches a VM; and nothing is relayed without
-//! an open recording. Whoever deletes a line of [`pass`] gets no program, or a failing test.
+//! that has its entry becomes a draft; the draft's issuance is entered in the same change; only an
+//! issuance that is [`Recorded`] is signed; only a lease reaches a VM; and nothing is relayed
+//! without an open recording. Whoever deletes a line of [`pass`] gets no program, or a failing
+//! test.
 //!
 //! [`Recorded`]: crate::ledger::Recorded
 
@@ -14,10 +15,12 @@ use super::{
     start::{Asked, Start},
 };
 use crate::{
-    ca::EgressKey,
+    app::App,
+    ca::{EgressKey, Issuance},
     clock,
     egress::Spare,
     entropy,
+    ledger::{Batch, ChangeError, Entered},
     metrics::METRICS,
     relay::{
         self, Terms,
@@ -31,7 +34,9 @@ use bastion_core::{
     limits::EVIDENCE_WAITING_MAX,
     request::AccessRequest,
 };
-use std::time::Instant;
+use futures_util::future::BoxFuture;
+use russh::{ChannelWriteHalf, server::Msg};
+use std::{sync::Arc, time::Instant};
 use tokio::sync::mpsc;
 
 /// Where a channel goes.
@@ -70,19 +75,22 @@ async fn pass(
     mut operator: Downstream,
 ) -> Over {
     let app = &session.app;
-    let grant = match step("decide", app.gate.decide(request)).await {
-        Ok(Ok(grant)) => grant,
+    let drafting = Arc::clone(app);
+    let decided = app.gate.decide(request, move |batch, grant| draft(drafting, batch, grant));
+    let issuance = match step("decide", decided).await {
+        Ok(Ok(granted)) => granted.split(),
         Ok(Err(denial)) => return Over::denied(session, operator.write, denial.get()),
         Err(error) => return Over::spoken(operator.write, &Fault::from(error)),
     };
-    let mut last = Last::of(grant.get());
-    operator.setup.notice = operator.setup.pty.is_some().then(|| notice(grant.get()));
+    let issuance = match issuance {
+        Ok(issuance) => issuance,
+        Err(undrafted) => return undrafted.into_inner().end(app, operator.write).await,
+    };
+    let mut last = Last::of(issuance.get().grant());
+    operator.setup.notice = operator.setup.pty.is_some().then(|| notice(issuance.get().grant()));
     let opened = async {
-        let blank = app.recorder.blank(grant.get())?;
-        last.recording(blank.id());
-        let draft = app.ca.prepare(grant, EgressKey::fresh()?, &blank)?;
-        let issuance = step("issue", app.ca.issue(&app.ledger, &draft)).await?;
-        let lease = app.ca.sign(draft, issuance)?;
+        let (lease, blank) = app.ca.sign(issuance)?;
+        last.recording(lease.recording());
         let vm = step("connect", app.egress.connect(&lease, spare)).await?;
         let meta = ChannelMeta::of(lease.id().clone(), &operator.setup, clock::now());
         let recording = step("record", app.recorder.open(blank, meta)).await?;
@@ -98,6 +106,35 @@ async fn pass(
         }
         Err(fault) => close::never_began(app, last, operator.write, fault).await,
     }
+}
+
+/// A grant of which nothing came: it stands in the log, and its end has to.
+struct Undrafted(Box<Grant>, Fault);
+
+impl Undrafted {
+    async fn end(self, app: &App, write: ChannelWriteHalf<Msg>) -> Over {
+        close::never_began(app, Last::of(&self.0), write, self.1).await
+    }
+}
+
+/// What follows from a grant in its own change: a key, a recording's key, the certificate's draft,
+/// and the entry that it is issued. Where one of these fails, the grant stands alone.
+fn draft(
+    app: Arc<App>,
+    batch: &mut Batch,
+    grant: Entered<Grant>,
+) -> BoxFuture<'_, Result<Result<Issuance, Undrafted>, ChangeError>> {
+    Box::pin(async move {
+        let granted = grant.get().clone();
+        let prepare = || {
+            let blank = app.recorder.blank(grant.get())?;
+            Ok(app.ca.prepare(grant, EgressKey::fresh()?, blank)?)
+        };
+        Ok(match prepare() {
+            Ok(draft) => Ok(app.ca.issue(batch, draft).await?),
+            Err(fault) => Err(Undrafted(Box::new(granted), fault)),
+        })
+    })
 }
 
 /// Does a step of the pipeline, and keeps its time for the metrics.

@@ -3,7 +3,11 @@
 //! Entries are linked here and kept in memory; they reach the database together, at the end of the
 //! batch. A change that is refused gives back its seqs, so the log has no gap.
 
-use super::{ChangeError, head::Head};
+use super::{
+    ChangeError,
+    head::Head,
+    recorded::{Entered, Stamp},
+};
 use crate::{
     args,
     store::{StoreError, Tx},
@@ -174,6 +178,12 @@ impl Batch {
         self.head.push(leaf, self.clock);
         self.pending.push(Pending { seq, line: line.into_bytes(), leaf });
         Ok(seq)
+    }
+
+    /// Appends the entry of a value, and answers the value as one that has its place.
+    pub async fn enter<T>(&mut self, value: T, entry: NewEntry) -> Result<Entered<T>, ChangeError> {
+        let seq = self.append(entry).await?;
+        Ok(Entered::new(value, Stamp { seq, time: self.clock }))
     }
 
     /// Appends an entry for every customer: a change that touches everybody stands in each chain.

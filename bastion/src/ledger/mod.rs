@@ -39,7 +39,7 @@ mod write;
 pub use batch::{Batch, NewEntry};
 pub use hooks::Hooks;
 pub use open::{OpenError, Opening};
-pub use recorded::{ChangeError, LedgerError, Recorded, Refusal};
+pub use recorded::{ChangeError, Entered, LedgerError, Recorded, Refusal};
 pub use recover::{OpenLease, RecordingFound};
 
 pub use ed25519_dalek::SigningKey;

@@ -45,6 +45,40 @@ impl<T> Recorded<T> {
     }
 }
 
+/// Something whose entry stands in the change that is being made: it has its place and its time,
+/// and becomes durable with the change or not at all. Only [`Batch::enter`] makes one. What may
+/// exist before its entry is durable is made from it inside the change; nothing leaves the change
+/// but as [`Recorded`].
+///
+/// [`Batch::enter`]: super::Batch::enter
+#[derive(Debug)]
+pub struct Entered<T> {
+    value: T,
+    stamp: Stamp,
+}
+
+impl<T> Entered<T> {
+    pub(super) fn new(value: T, stamp: Stamp) -> Self {
+        Self { value, stamp }
+    }
+    /// What was entered.
+    pub fn get(&self) -> &T {
+        &self.value
+    }
+    /// What was entered, given up with its place.
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+    /// The place of its entry.
+    pub fn seq(&self) -> u64 {
+        self.stamp.seq
+    }
+    /// The time of its entry.
+    pub fn time(&self) -> Timestamp {
+        self.stamp.time
+    }
+}
+
 /// Where a change ended up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {

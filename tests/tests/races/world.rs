@@ -9,11 +9,9 @@ use bastion::{
     cli::init,
     entropy,
     gate::close::Ended,
-    ledger::LedgerError,
 };
 use bastion_core::{
     id::{AccountName, CustomerId, LeaseId, OperatorId, SessionId, TicketId, VmName},
-    lease::Cause,
     request::AccessRequest,
 };
 use futures_util::future::BoxFuture;
@@ -42,8 +40,7 @@ pub struct World {
 #[derive(Debug)]
 pub enum Opened {
     Denied { seq: u64, reason: String },
-    NotIssued { lease: LeaseId, granted: u64, cause: Cause },
-    Signed { lease: LeaseId, granted: u64, issued: u64 },
+    Signed { lease: LeaseId, issued: u64 },
 }
 
 impl World {
@@ -154,28 +151,24 @@ impl World {
     /// The pipeline up to the signature, as a channel takes it.
     async fn open(&self, account: &str) -> (Opened, Option<Lease>) {
         let app = &self.app;
-        let grant = match app.gate.decide(self.request(account)).await.unwrap() {
-            Ok(grant) => grant,
-            Err(denial) => {
-                let reason = denial.get().reason().as_str().to_owned();
-                return (Opened::Denied { seq: denial.seq(), reason }, None);
-            }
-        };
-        let (granted, lease) = (grant.seq(), grant.get().request().lease.clone());
-        let blank =
-            app.recorder.blank_for(grant.get().level(), grant.get().recording_key()).unwrap();
-        let draft = app.ca.prepare(grant, EgressKey::fresh().unwrap(), &blank).unwrap();
-        match app.ca.issue(&app.ledger, &draft).await {
+        let ours = Arc::clone(app);
+        let decided = app.gate.decide(self.request(account), move |batch, grant| {
+            Box::pin(async move {
+                let blank = ours.recorder.blank(grant.get()).unwrap();
+                let draft = ours.ca.prepare(grant, EgressKey::fresh().unwrap(), blank).unwrap();
+                ours.ca.issue(batch, draft).await
+            })
+        });
+        match decided.await.unwrap() {
             Ok(issuance) => {
                 let issued = issuance.seq();
-                let signed = app.ca.sign(draft, issuance).unwrap();
-                (Opened::Signed { lease, granted, issued }, Some(signed))
+                let (lease, _) = app.ca.sign(issuance).unwrap();
+                (Opened::Signed { lease: lease.id().clone(), issued }, Some(lease))
             }
-            Err(LedgerError::Refused(refusal)) => {
-                let cause = refusal.code.parse().unwrap();
-                (Opened::NotIssued { lease, granted, cause }, None)
+            Err(denial) => {
+                let reason = denial.get().reason().as_str().to_owned();
+                (Opened::Denied { seq: denial.seq(), reason }, None)
             }
-            Err(error) => panic!("{error}"),
         }
     }
 
