@@ -94,6 +94,7 @@ struct RawIngress {
     channels_per_session_max: usize,
     idle_seconds: u64,
     keepalive_seconds: u64,
+    rekey_mib: usize,
     vm_port: u16,
     host_names: Vec<String>,
 }
@@ -103,6 +104,7 @@ struct RawIngress {
 struct RawEgress {
     source_ranges: Vec<String>,
     connect_seconds: u64,
+    rekey_mib: usize,
 }
 
 #[derive(Deserialize, Default)]
@@ -168,9 +170,10 @@ impl Default for RawIngress {
             connections_max: 1000,
             connections_before_login_max: 250,
             connections_before_login_per_source_max: 50,
-            channels_per_session_max: 32,
+            channels_per_session_max: 100,
             idle_seconds: 1800,
             keepalive_seconds: 15,
+            rekey_mib: 1024,
             vm_port: 22,
             host_names: Vec::new(),
         }
@@ -179,7 +182,7 @@ impl Default for RawIngress {
 
 impl Default for RawEgress {
     fn default() -> Self {
-        Self { source_ranges: Vec::new(), connect_seconds: 10 }
+        Self { source_ranges: Vec::new(), connect_seconds: 10, rekey_mib: 1024 }
     }
 }
 
@@ -274,6 +277,7 @@ impl RawIngress {
             )?,
             idle: seconds("ingress.idle_seconds", self.idle_seconds, 86_400)?,
             keepalive: seconds("ingress.keepalive_seconds", self.keepalive_seconds, 3_600)?,
+            rekey_bytes: rekey_bytes("ingress.rekey_mib", self.rekey_mib)?,
             vm_port: match self.vm_port {
                 0 => return Err(Wrong("ingress.vm_port", "must be 1 to 65535".into())),
                 port => port,
@@ -306,6 +310,7 @@ impl RawEgress {
         Ok(Egress {
             source_ranges: self.source_ranges.iter().map(range).collect::<Result<_, _>>()?,
             connect: seconds("egress.connect_seconds", self.connect_seconds, 120)?,
+            rekey_bytes: rekey_bytes("egress.rekey_mib", self.rekey_mib)?,
         })
     }
 }
@@ -423,6 +428,14 @@ pub(super) fn seconds(setting: &'static str, value: u64, max: u64) -> Result<Dur
         0 => Err(Wrong(setting, format!("must be 1 to {max}"))),
         value if value > max => Err(Wrong(setting, format!("must be 1 to {max}"))),
         value => Ok(Duration::from_secs(value)),
+    }
+}
+
+/// RFC 4253 wants new keys after a gibibyte at the latest.
+fn rekey_bytes(setting: &'static str, mib: usize) -> Result<usize, Wrong> {
+    match mib {
+        1..=1024 => Ok(mib << 20),
+        _ => Err(Wrong(setting, "must be 1 to 1024".into())),
     }
 }
 

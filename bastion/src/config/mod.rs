@@ -158,6 +158,8 @@ pub struct Ingress {
     pub idle: Duration,
     /// How often an idle connection is asked whether it still lives.
     pub keepalive: Duration,
+    /// New keys after this many bytes in one direction.
+    pub rekey_bytes: usize,
     /// The port of VMs on the second form, `ssh -J`.
     pub vm_port: u16,
     /// More names of this gateway for its host certificate.
@@ -186,6 +188,8 @@ pub struct Egress {
     pub source_ranges: Vec<IpNet>,
     /// How long dialling and key exchange may take.
     pub connect: Duration,
+    /// New keys after this many bytes in one direction.
+    pub rekey_bytes: usize,
 }
 
 /// A certificate authority whose certificates identify operators.

@@ -5,15 +5,11 @@ use bastion_core::limits::{
     WINDOW_NEAR_MICROS,
 };
 use russh::{
-    Preferred, cipher, client, compression, kex,
+    Limits, Preferred, cipher, client, compression, kex,
     keys::ssh_key::{Algorithm, EcdsaCurve, HashAlg},
     mac,
 };
-use std::{
-    borrow::Cow,
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 const KEX: &[kex::Name] = &[
     kex::MLKEM768X25519_SHA256,
@@ -38,18 +34,37 @@ const CIPHERS: &[cipher::Name] =
 
 const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
 
-static NEAR: LazyLock<Arc<client::Config>> = LazyLock::new(|| with_window(WINDOW_NEAR_BYTES));
-static FAR: LazyLock<Arc<client::Config>> = LazyLock::new(|| with_window(WINDOW_FAR_BYTES));
-
-/// The configuration for a VM whose TCP connection took this long: about a round trip.
-pub(super) fn config(round_trip: Duration) -> Arc<client::Config> {
-    let near = Duration::from_micros(WINDOW_NEAR_MICROS);
-    Arc::clone(if round_trip > near { &FAR } else { &NEAR })
+/// The configurations for VMs near and far.
+#[derive(Clone, Debug)]
+pub(super) struct Configs {
+    near: Arc<client::Config>,
+    far: Arc<client::Config>,
 }
 
-fn with_window(window_size: u32) -> Arc<client::Config> {
+impl Configs {
+    /// With new keys after this many bytes in one direction, and after an hour.
+    pub(super) fn new(rekey_bytes: usize) -> Self {
+        Self {
+            near: with_window(WINDOW_NEAR_BYTES, rekey_bytes),
+            far: with_window(WINDOW_FAR_BYTES, rekey_bytes),
+        }
+    }
+
+    /// The one for a VM whose TCP connection took this long: about a round trip.
+    pub(super) fn of(&self, round_trip: Duration) -> Arc<client::Config> {
+        let near = Duration::from_micros(WINDOW_NEAR_MICROS);
+        Arc::clone(if round_trip > near { &self.far } else { &self.near })
+    }
+}
+
+fn with_window(window_size: u32, rekey_bytes: usize) -> Arc<client::Config> {
     Arc::new(client::Config {
         window_size,
+        limits: Limits {
+            rekey_write_limit: rekey_bytes,
+            rekey_read_limit: rekey_bytes,
+            ..Limits::default()
+        },
         preferred: Preferred {
             kex: Cow::Borrowed(KEX),
             // Plain keys are offered so that a VM without a certificate is told apart from one

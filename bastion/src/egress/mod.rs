@@ -55,6 +55,7 @@ pub struct Egress {
     authorities: Arc<[KeyData]>,
     connect: Duration,
     spares: Spares,
+    configs: algorithms::Configs,
 }
 
 /// Where a VM is, and which one must be there.
@@ -137,7 +138,14 @@ impl Egress {
     /// Dials VMs whose host certificates one of these CAs signed; `connect` bounds dialling and key
     /// exchange together.
     pub fn new(authorities: Vec<KeyData>, connect: Duration) -> Self {
-        Self { authorities: authorities.into(), connect, spares: Spares::default() }
+        let configs = algorithms::Configs::new(1 << 30);
+        Self { authorities: authorities.into(), connect, spares: Spares::default(), configs }
+    }
+
+    /// New keys after this many bytes in one direction, instead of after a gibibyte.
+    #[must_use]
+    pub fn rekeying_after(self, bytes: usize) -> Self {
+        Self { configs: algorithms::Configs::new(bytes), ..self }
     }
 
     /// Connects and makes the VM prove which instance it is.
@@ -151,7 +159,7 @@ impl Egress {
         let started = std::time::Instant::now();
         let stream = TcpStream::connect(&route.address).await.map_err(EgressError::Unreachable)?;
         let local = stream.local_addr().map_err(EgressError::Unreachable)?.ip();
-        let config = algorithms::config(started.elapsed());
+        let config = self.configs.of(started.elapsed());
         socket::no_delay(&stream);
         let gate = Gate::default();
         let handler = HostHandler::new(&self.authorities, &route.instance);

@@ -10,7 +10,7 @@ use bastion_core::limits::{
     WRITE_STALL_SECONDS,
 };
 use russh::{
-    MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex,
+    Limits, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex,
     keys::{PrivateKey, ssh_key::Certificate},
     mac, server,
 };
@@ -36,6 +36,11 @@ const CIPHERS: &[cipher::Name] = &[
 ];
 
 const MACS: &[mac::Name] = &[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM];
+
+/// New keys after this many bytes in one direction, and after an hour.
+fn rekeying(bytes: usize) -> Limits {
+    Limits { rekey_write_limit: bytes, rekey_read_limit: bytes, ..Limits::default() }
+}
 
 /// A server's configuration that shows this host key, and its certificate first.
 ///
@@ -69,6 +74,7 @@ pub fn server_config(
         keepalive_interval: Some(limits.keepalive.max(limits.login_grace)),
         keepalive_max: KEEPALIVE_UNANSWERED_MAX,
         nodelay: true,
+        limits: rekeying(limits.rekey_bytes),
         ..server::Config::default()
     }
 }
