@@ -164,7 +164,8 @@ impl App {
             gate: Gate::new(ledger.clone(), Arc::clone(&policy), ground),
             authn: Authn::new(ledger.db().clone(), config.operator_cas.clone()),
             egress: Egress::new(vm_hosts, config.egress.connect)
-                .rekeying_after(config.egress.rekey_bytes),
+                .rekeying_after(config.egress.rekey_bytes)
+                .asking_every(config.egress.keepalive),
             spools: Spools::new(&config.recordings.dir),
             sessions: Sessions::default(),
             index: tokio::sync::OnceCell::new(),

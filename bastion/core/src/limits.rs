@@ -385,8 +385,9 @@ pub const EGRESS_OPEN_SECONDS: u64 = 15;
 /// Seconds that a VM may take to start a shell, a command or sftp.
 pub const EGRESS_START_SECONDS: u64 = 30;
 
-/// Seconds without a byte from a VM after which it is asked whether it still lives.
-pub const EGRESS_KEEPALIVE_SECONDS: u64 = 30;
+/// Seconds without a byte from a VM after which it is asked whether it still lives, unless the
+/// configuration says otherwise.
+pub const EGRESS_KEEPALIVE_SECONDS: u64 = 15;
 
 /// One frame on the Unix socket of local commands: a command line fits, and memory stays small.
 pub const SOCKET_FRAME_BYTES_MAX: usize = 256 * 1024;

@@ -105,6 +105,7 @@ struct RawEgress {
     source_ranges: Vec<String>,
     connect_seconds: u64,
     rekey_mib: usize,
+    keepalive_seconds: u64,
 }
 
 #[derive(Deserialize, Default)]
@@ -182,7 +183,12 @@ impl Default for RawIngress {
 
 impl Default for RawEgress {
     fn default() -> Self {
-        Self { source_ranges: Vec::new(), connect_seconds: 10, rekey_mib: 1024 }
+        Self {
+            source_ranges: Vec::new(),
+            connect_seconds: 10,
+            rekey_mib: 1024,
+            keepalive_seconds: limits::EGRESS_KEEPALIVE_SECONDS,
+        }
     }
 }
 
@@ -311,6 +317,7 @@ impl RawEgress {
             source_ranges: self.source_ranges.iter().map(range).collect::<Result<_, _>>()?,
             connect: seconds("egress.connect_seconds", self.connect_seconds, 120)?,
             rekey_bytes: rekey_bytes("egress.rekey_mib", self.rekey_mib)?,
+            keepalive: seconds("egress.keepalive_seconds", self.keepalive_seconds, 600)?,
         })
     }
 }

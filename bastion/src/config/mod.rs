@@ -190,6 +190,8 @@ pub struct Egress {
     pub connect: Duration,
     /// New keys after this many bytes in one direction.
     pub rekey_bytes: usize,
+    /// How often a silent VM is asked whether it still lives.
+    pub keepalive: Duration,
 }
 
 /// A certificate authority whose certificates identify operators.

@@ -1,8 +1,7 @@
 //! What we offer to VMs, and the windows of their channels.
 
 use bastion_core::limits::{
-    EGRESS_KEEPALIVE_SECONDS, KEEPALIVE_UNANSWERED_MAX, WINDOW_FAR_BYTES, WINDOW_NEAR_BYTES,
-    WINDOW_NEAR_MICROS,
+    KEEPALIVE_UNANSWERED_MAX, WINDOW_FAR_BYTES, WINDOW_NEAR_BYTES, WINDOW_NEAR_MICROS,
 };
 use russh::{
     Limits, Preferred, cipher, client, compression, kex,
@@ -42,12 +41,11 @@ pub(super) struct Configs {
 }
 
 impl Configs {
-    /// With new keys after this many bytes in one direction, and after an hour.
-    pub(super) fn new(rekey_bytes: usize) -> Self {
-        Self {
-            near: with_window(WINDOW_NEAR_BYTES, rekey_bytes),
-            far: with_window(WINDOW_FAR_BYTES, rekey_bytes),
-        }
+    /// A VM that says nothing for `keepalive` is asked whether it still lives; new keys come after
+    /// so many bytes in one direction, and after an hour.
+    pub(super) fn new(keepalive: Duration, rekey_bytes: usize) -> Self {
+        let with_window = |window| Arc::new(config(window, keepalive, rekey_bytes));
+        Self { near: with_window(WINDOW_NEAR_BYTES), far: with_window(WINDOW_FAR_BYTES) }
     }
 
     /// The one for a VM whose TCP connection took this long: about a round trip.
@@ -57,8 +55,13 @@ impl Configs {
     }
 }
 
-fn with_window(window_size: u32, rekey_bytes: usize) -> Arc<client::Config> {
-    Arc::new(client::Config {
+/// How long a VM may be silent: asked so many times, and once more to notice.
+pub(super) fn silence(keepalive: Duration) -> Duration {
+    keepalive * (KEEPALIVE_UNANSWERED_MAX as u32 + 1)
+}
+
+fn config(window_size: u32, keepalive: Duration, rekey_bytes: usize) -> client::Config {
+    client::Config {
         window_size,
         limits: Limits {
             rekey_write_limit: rekey_bytes,
@@ -75,9 +78,11 @@ fn with_window(window_size: u32, rekey_bytes: usize) -> Arc<client::Config> {
             mac: Cow::Borrowed(MACS),
             compression: Cow::Borrowed(&[compression::NONE]),
         },
-        keepalive_interval: Some(Duration::from_secs(EGRESS_KEEPALIVE_SECONDS)),
+        keepalive_interval: Some(keepalive),
         keepalive_max: KEEPALIVE_UNANSWERED_MAX,
+        // While russh waits for a socket that takes no bytes it looks at no other clock than this.
+        inactivity_timeout: Some(silence(keepalive)),
         nodelay: true,
         ..client::Config::default()
-    })
+    }
 }

@@ -21,6 +21,12 @@ pub enum EgressError {
          be wrong, or the account may be missing on it"
     )]
     CertificateRefused,
+    /// It went away instead of saying yes or no.
+    #[error(
+        "the VM closed the connection during the login, or stopped answering: its sshd log says \
+         whether it refused the certificate"
+    )]
+    LoginCut,
     /// Logged in, but no channel.
     #[error("the VM refused to open a channel ({0}): its sshd may be at MaxSessions")]
     ChannelRefused(String),
@@ -56,7 +62,7 @@ impl EgressError {
             Self::CertificateRefused => "vm_refused_certificate",
             Self::ChannelRefused(_) => "vm_refused_channel",
             Self::RequestRefused => "vm_refused_request",
-            Self::Lost(_) | Self::Vanished => "vm_connection_lost",
+            Self::Lost(_) | Self::LoginCut | Self::Vanished => "vm_connection_lost",
             Self::Slow { .. } => "vm_timeout",
             Self::Ended(cause) => cause.as_str(),
         }

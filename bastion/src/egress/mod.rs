@@ -25,11 +25,14 @@ use crate::{
         socket,
     },
 };
+use algorithms::Configs;
 use bastion_core::{
     authorize::Grant,
     id::InstanceId,
     lease::Cause,
-    limits::{EGRESS_LOGIN_SECONDS, EGRESS_OPEN_SECONDS, EGRESS_START_SECONDS},
+    limits::{
+        EGRESS_KEEPALIVE_SECONDS, EGRESS_LOGIN_SECONDS, EGRESS_OPEN_SECONDS, EGRESS_START_SECONDS,
+    },
     vm::VmInstance,
 };
 use host::HostHandler;
@@ -54,8 +57,10 @@ use tokio::{net::TcpStream, time::timeout};
 pub struct Egress {
     authorities: Arc<[KeyData]>,
     connect: Duration,
+    keepalive: Duration,
+    rekey_bytes: usize,
+    configs: Configs,
     spares: Spares,
-    configs: algorithms::Configs,
 }
 
 /// Where a VM is, and which one must be there.
@@ -138,14 +143,28 @@ impl Egress {
     /// Dials VMs whose host certificates one of these CAs signed; `connect` bounds dialling and key
     /// exchange together.
     pub fn new(authorities: Vec<KeyData>, connect: Duration) -> Self {
-        let configs = algorithms::Configs::new(1 << 30);
-        Self { authorities: authorities.into(), connect, spares: Spares::default(), configs }
+        let (keepalive, rekey_bytes) = (Duration::from_secs(EGRESS_KEEPALIVE_SECONDS), 1 << 30);
+        Self {
+            authorities: authorities.into(),
+            connect,
+            keepalive,
+            rekey_bytes,
+            configs: Configs::new(keepalive, rekey_bytes),
+            spares: Spares::default(),
+        }
     }
 
     /// New keys after this many bytes in one direction, instead of after a gibibyte.
     #[must_use]
-    pub fn rekeying_after(self, bytes: usize) -> Self {
-        Self { configs: algorithms::Configs::new(bytes), ..self }
+    pub fn rekeying_after(self, rekey_bytes: usize) -> Self {
+        Self { rekey_bytes, configs: Configs::new(self.keepalive, rekey_bytes), ..self }
+    }
+
+    /// Asks a VM that says nothing for so long whether it still lives; one that does not answer
+    /// four times is gone.
+    #[must_use]
+    pub fn asking_every(self, keepalive: Duration) -> Self {
+        Self { keepalive, configs: Configs::new(keepalive, self.rekey_bytes), ..self }
     }
 
     /// Connects and makes the VM prove which instance it is.
@@ -161,6 +180,8 @@ impl Egress {
         let local = stream.local_addr().map_err(EgressError::Unreachable)?.ip();
         let config = self.configs.of(started.elapsed());
         socket::no_delay(&stream);
+        // russh asks no VM that does not even take what it is sent; the kernel does.
+        socket::give_up_after(&stream, algorithms::silence(self.keepalive));
         let gate = Gate::default();
         let handler = HostHandler::new(&self.authorities, &route.instance);
         let refusal = handler.refusal();
@@ -197,6 +218,10 @@ impl Dialled {
         let login = self.handle.authenticate_openssh_cert(who.unix_user, who.key, who.certificate);
         match within("the login", EGRESS_LOGIN_SECONDS, login).await? {
             Ok(AuthResult::Success) => {}
+            // russh takes a connection that ends here for a no.
+            Ok(AuthResult::Failure { .. }) if self.handle.is_closed() => {
+                return Err(EgressError::LoginCut);
+            }
             Ok(AuthResult::Failure { .. }) => return Err(EgressError::CertificateRefused),
             Err(cause) => return Err(EgressError::Lost(cause)),
         }

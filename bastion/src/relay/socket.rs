@@ -9,10 +9,12 @@
 //! set anew each time there is nothing to read.
 
 use bastion_core::limits::{READ_BUFFER_BYTES_MAX, READ_BUFFER_BYTES_MIN};
+use socket2::SockRef;
 use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, ReadBuf},
@@ -74,6 +76,14 @@ impl ReadBuffer {
 pub(crate) fn no_delay(stream: &TcpStream) {
     if let Err(why) = stream.set_nodelay(true) {
         tracing::debug!(%why, "TCP_NODELAY was refused");
+    }
+}
+
+/// Ends the connection when bytes of ours are not taken for so long. A kernel that cannot do that
+/// gives up by itself, later.
+pub(crate) fn give_up_after(stream: &TcpStream, silence: Duration) {
+    if let Err(why) = SockRef::from(stream).set_tcp_user_timeout(Some(silence)) {
+        tracing::debug!(%why, "TCP_USER_TIMEOUT was refused");
     }
 }
 
