@@ -128,7 +128,7 @@ impl Cast {
 }
 
 /// How many bytes at the end begin a UTF-8 character that is not finished: 0 to 3.
-fn unfinished(bytes: &[u8]) -> usize {
+pub fn unfinished(bytes: &[u8]) -> usize {
     for back in 1..=bytes.len().min(3) {
         let wanted = match bytes[bytes.len() - back] {
             0x80..=0xbf => continue,

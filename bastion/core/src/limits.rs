@@ -529,9 +529,6 @@ pub const REFUSAL_REFILL_MILLIS: u64 = 1000;
 /// Parties whose refusals are remembered; those whose time is over are forgotten first.
 pub const PATIENCE_PARTIES_MAX: usize = 10_000;
 
-/// Rows of a replayed terminal that are kept for `--plain`: a long day of output.
-pub const REPLAY_ROWS_MAX: usize = 100_000;
-
 /// VMs that `bastion doctor` tries to reach: it is a look, not a monitor.
 pub const DOCTOR_VMS_MAX: usize = 100;
 
@@ -564,3 +561,13 @@ pub const SFTP_MESSAGE_BYTES_MAX: usize = 256 << 10;
 /// Requests of one sftp channel that a rule on the direction of files refuses before the channel
 /// ends: each costs an entry, and a client that goes on has not understood.
 pub const SFTP_REFUSALS_MAX: usize = 1000;
+
+/// Columns of a screen that is watched, replayed or searched: wider ones are cut. A few bytes can
+/// clear all of it, so its cells bound what they cost.
+pub const SCREEN_COLUMNS_MAX: usize = 500;
+
+/// Rows of a screen that is watched, replayed or searched.
+pub const SCREEN_ROWS_MAX: usize = 200;
+
+/// One line of a recording's plaintext: a frame of bytes, each spelled in up to six characters.
+pub const PLAYBACK_LINE_BYTES_MAX: usize = 32 << 20;

@@ -27,21 +27,17 @@ use tokio::net::UnixStream;
 pub struct LocalOutput {
     files_to: Option<PathBuf>,
     open: Option<fs::File>,
-    kept: Option<Vec<u8>>,
+    answer_to: Option<fs::File>,
 }
 
 impl LocalOutput {
     /// To standard output; files of a report go into a folder, if one is named.
     pub fn to_stdout(files_to: Option<PathBuf>) -> Self {
-        Self { files_to, open: None, kept: None }
+        Self { files_to, open: None, answer_to: None }
     }
-    /// The answer is kept for the caller instead of printed: a recording to be replayed.
-    pub fn keeping() -> Self {
-        Self { files_to: None, open: None, kept: Some(Vec::new()) }
-    }
-    /// What was kept.
-    pub fn into_kept(self) -> Vec<u8> {
-        self.kept.unwrap_or_default()
+    /// The answer goes into a file that is open already: a recording to be replayed.
+    pub fn to_file(file: fs::File) -> Self {
+        Self { answer_to: Some(file), ..Self::to_stdout(None) }
     }
 
     fn begin_file(&mut self, name: &str) -> io::Result<()> {
@@ -61,17 +57,12 @@ impl LocalOutput {
         }
     }
     fn answer(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match &mut self.kept {
-            Some(kept) => {
-                kept.extend(bytes);
-                Ok(())
-            }
-            None => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(bytes)?;
-                stdout.flush()
-            }
+        if let Some(file) = &mut self.answer_to {
+            return file.write_all(bytes);
         }
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        stdout.flush()
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The same files give the same bytes: owner, mode and time are fixed.
 
+use std::io::{self, Read, Seek, SeekFrom};
+
 /// An archive of files, by name.
 pub fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -13,25 +15,45 @@ pub fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     out
 }
 
-/// The files of an archive that [`archive`] or `session fetch` made.
-pub fn read(bytes: &[u8]) -> Option<Vec<(String, &[u8])>> {
+/// A file in an archive: its name, and where its bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its name.
+    pub name: String,
+    /// Where its bytes begin.
+    pub start: u64,
+    /// How many there are.
+    pub bytes: u64,
+}
+
+/// The files of an archive that [`archive`] or `session fetch` made; none if it is not one, or not
+/// whole.
+pub fn places<R: Read + Seek>(archive: &mut R) -> io::Result<Option<Vec<Place>>> {
+    let size = archive.seek(SeekFrom::End(0))?;
     let mut files = Vec::new();
-    let mut rest = bytes;
-    loop {
-        let block = rest.get(..BLOCK)?;
+    let mut at = 0;
+    let block_bytes = BLOCK as u64;
+    while at + block_bytes <= size {
+        let mut block = [0; BLOCK];
+        archive.seek(SeekFrom::Start(at))?;
+        archive.read_exact(&mut block)?;
         if block.iter().all(|byte| *byte == 0) {
-            return Some(files);
+            return Ok(Some(files));
         }
-        let name = block[..100].split(|byte| *byte == 0).next()?;
-        let name = std::str::from_utf8(name).ok()?;
-        let size = std::str::from_utf8(&block[124..135]).ok()?;
-        let size = usize::from_str_radix(size, 8).ok()?;
-        if block != header(name, size) {
-            return None;
-        }
-        files.push((name.to_owned(), rest.get(BLOCK..BLOCK.checked_add(size)?)?));
-        rest = rest.get(BLOCK + size.checked_next_multiple_of(BLOCK)?..)?;
+        let Some((name, length)) = named(&block) else { return Ok(None) };
+        let start = at + block_bytes;
+        files.push(Place { name, start, bytes: length });
+        at = start.saturating_add(length.next_multiple_of(block_bytes));
     }
+    Ok(None)
+}
+
+fn named(block: &[u8; BLOCK]) -> Option<(String, u64)> {
+    let name = block[..100].split(|byte| *byte == 0).next()?;
+    let name = std::str::from_utf8(name).ok()?;
+    let size = std::str::from_utf8(&block[124..135]).ok()?;
+    let size = usize::from_str_radix(size, 8).ok()?;
+    (*block == header(name, size)).then(|| (name.to_owned(), size as u64))
 }
 
 const BLOCK: usize = 512;
@@ -89,8 +111,12 @@ mod tests {
         let output = tar.wait_with_output().unwrap();
         assert!(output.status.success());
         assert_eq!(output.stdout, b"hello\n");
+        let read = |bytes: &[u8]| places(&mut io::Cursor::new(bytes)).unwrap();
         let back = read(&bytes).unwrap();
-        assert_eq!(back, files.iter().map(|(n, b)| (n.clone(), b.as_slice())).collect::<Vec<_>>());
+        let back = back.into_iter().map(|Place { name, start, bytes: length }| {
+            (name, bytes[start as usize..(start + length) as usize].to_vec())
+        });
+        assert_eq!(back.collect::<Vec<_>>(), files);
         for cut in 0..bytes.len() {
             let part = read(&bytes[..cut]).is_some();
             assert!(!part || cut >= bytes.len() - BLOCK, "cut at {cut}");

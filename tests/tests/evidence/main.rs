@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod erasing;
+mod replaying;
 
 use bastion_tests::world::World;
 

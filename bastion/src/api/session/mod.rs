@@ -2,6 +2,9 @@
 
 mod fetch;
 mod list;
+mod replay;
+
+pub use replay::{Format, Offset, Replay};
 
 use super::{Call, Fault, Reply, change, values};
 use crate::{
@@ -18,7 +21,6 @@ use bastion_core::{
 };
 use clap::{Args, Subcommand};
 use serde_json::json;
-use std::path::PathBuf;
 
 /// `session …`
 #[derive(Debug, Subcommand)]
@@ -40,14 +42,16 @@ pub enum Verb {
         #[arg(long, num_args = 1.., value_name = "TEXT")]
         reason: Vec<String>,
     },
-    /// Watch a recording, on your machine, with the private key that it is sealed to
+    /// See a recording, on your machine, with the private key that it is sealed to
     #[command(after_help = "\
 Its digest is compared with the one in the log first. What the VM sent is shown through a terminal
 emulator, so that nothing in it reaches your terminal; --raw sends it as it was.
 
 Examples:
-  bastion session replay l-0123456789 --identity provider-recording.pem --speed 4
-  bastion session replay l-0123456789 --identity provider-recording.pem --plain
+  bastion session replay l-0123456789 --identity provider-recording.pem --speed 4 --from 1m30s
+  bastion session replay l-0123456789 --identity provider-recording.pem --format text
+  bastion session replay l-0123456789 --identity provider-recording.pem --out r.cast \\
+      --format asciicast --idle-max 1s
   ssh bastion session fetch l-0123456789 > r.tar
   bastion session replay --file r.tar --identity service-recording.pem")]
     Replay(Replay),
@@ -82,29 +86,6 @@ pub struct List {
     /// At most so many
     #[arg(long, default_value_t = 50)]
     pub limit: u32,
-}
-
-/// `session replay`
-#[derive(Debug, Args)]
-pub struct Replay {
-    /// Of which lease
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
-    pub lease: Option<LeaseId>,
-    /// What `session fetch` gave, instead of a lease
-    #[arg(long)]
-    pub file: Option<PathBuf>,
-    /// The private key that the recording is sealed to: PEM
-    #[arg(long, alias = "key", value_name = "FILE")]
-    pub identity: PathBuf,
-    /// How much faster than it was
-    #[arg(long, default_value_t = 1.0)]
-    pub speed: f64,
-    /// The text alone, at once, without a terminal's tricks
-    #[arg(long)]
-    pub plain: bool,
-    /// As it was, to your own terminal: only for recordings that you trust
-    #[arg(long, conflicts_with = "plain")]
-    pub raw: bool,
 }
 
 pub(super) async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {

@@ -18,7 +18,7 @@ mod wrapped;
 
 pub use container::{ContainerKey, Header, Segment};
 pub use payload::{Moment, Payload};
-pub use reader::{BadRecording, Found, open, open_container, verify};
+pub use reader::{BadRecording, Found, header, open, open_container, verify};
 pub use track::Recording;
 pub use wrapped::{KeyError, Recipient, unwrap};
 

@@ -59,6 +59,11 @@ pub enum BadRecording {
     Cipher(#[from] CipherFailed),
 }
 
+/// What the first line of a container says.
+pub fn header<R: Read>(file: R) -> Result<Header, BadRecording> {
+    Scan::begin(file).map(|scan| scan.header)
+}
+
 /// Checks a container: its structure and digests, and with the key its tags.
 pub fn verify<R: Read>(file: R, key: Option<&ContainerKey>) -> Result<Found, BadRecording> {
     let mut scan = Scan::begin(file)?;
