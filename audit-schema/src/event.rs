@@ -188,7 +188,8 @@ pub enum Event {
     /// An officer asked for the end of a session or lease. Commits: `justification`.
     #[serde(rename = "session.end_requested")]
     SessionEndRequested { session: String },
-    /// May they? Yes. Commits: `source`, `command`, `handle`.
+    /// May they? Yes. `recording_level` is `full` or `digests`; absent is `full`. Commits: `source`,
+    /// `command`, `handle`.
     #[serde(rename = "access.granted")]
     AccessGranted {
         channel: ChannelKind,
@@ -200,6 +201,8 @@ pub enum Event {
         place: Place,
         policies: Vec<String>,
         policy_digest: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recording_level: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         revision: Option<u64>,
         session: String,

@@ -90,7 +90,7 @@ pub fn rules(level: Level) -> Value {
         "env": { "names": ENV_NAMES, "prefix": ENV_PREFIX },
         "kinds": KINDS.map(ChannelKind::as_str),
         "level": level.as_str(),
-        "recording": RecordingLevel::Full.as_str(),
+        "recording": RecordingLevel::ALL,
         "signals": SIGNALS,
         "subsystems": ["sftp"],
     })

@@ -146,7 +146,16 @@ codes!(/** Why access is asked for. */ ReasonCode {
 codes!(/** What is recorded; only what the gateway enforces has a value. */ RecordingLevel {
     /// Everything typed and everything shown.
     Full = "full": "everything typed and everything shown is recorded",
+    /// How much went which way and when, and its SHA-256; of files also their paths.
+    Digests = "digests": "how much was typed and shown is recorded, with times and digests, not what",
 });
+
+impl Default for RecordingLevel {
+    /// Everything, unless somebody who may say so says less.
+    fn default() -> Self {
+        Self::Full
+    }
+}
 
 /// Terms that no statement may have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

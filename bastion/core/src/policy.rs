@@ -7,7 +7,7 @@
 //! error in an answer refuses.
 
 use crate::{
-    consent::ReasonCode,
+    consent::{ReasonCode, RecordingLevel},
     file_rule::{FileRule, Ways},
     limits::POLICY_BYTES_MAX,
     operator::Operator,
@@ -67,6 +67,8 @@ pub struct Permit {
     pub force_command: Option<String>,
     /// What their `@sftp` permit together.
     pub files: Option<FileRule>,
+    /// Digests only if each of those that permit the channel says so.
+    pub recording: RecordingLevel,
 }
 
 /// Why a policy does not permit.
@@ -163,7 +165,9 @@ impl Policy {
         };
         let reach = ask("reach")?;
         let channel = ask(question.kind.as_str())?;
-        self.permit(reach.into_iter().chain(channel))
+        let recording = self.recording_level(&channel);
+        let permit = self.permit(reach.into_iter().chain(channel))?;
+        Ok(Permit { recording, ..permit })
     }
 
     /// May this operator know that this VM exists?
@@ -255,6 +259,18 @@ impl Policy {
                 errors: vec!["a rule on the direction of files without internal-sftp".into()],
             }),
             _ => Ok(permit),
+        }
+    }
+
+    /// Everything is recorded unless all the deciding statements ask for less.
+    fn recording_level(&self, channel: &[PolicyId]) -> RecordingLevel {
+        let digests = |id: &PolicyId| {
+            self.set.annotation(id, "recording") == Some(RecordingLevel::Digests.as_str())
+        };
+        if !channel.is_empty() && channel.iter().all(digests) {
+            RecordingLevel::Digests
+        } else {
+            RecordingLevel::Full
         }
     }
 

@@ -70,6 +70,11 @@ fn whatever_is_wrong_with_a_policy_is_found_when_it_loads() {
         ("a way on a forbid", with("sftp(\"list\")", FORBID), "@sftp stands on"),
         ("a way on exec", with("sftp(\"list\")", &on("exec")), "@sftp stands on"),
         ("a way without internal-sftp", with("sftp(\"list\")", &sftp), "internal-sftp"),
+        (
+            "a recording of data",
+            with("recording(\"digests\")", &on("exec")),
+            "@recording stands on",
+        ),
         ("a newline", with("force_command(\"a\\nb\")", &on("exec")), "force_command"),
     ];
     for (name, text, word) in table {

@@ -30,6 +30,7 @@ use crate::{
 };
 use bastion_core::{
     authorize::Grant,
+    consent::RecordingLevel,
     id::{AccountName, LeaseId, OperatorId, VmName},
     limits::EVIDENCE_WAITING_MAX,
     request::AccessRequest,
@@ -92,7 +93,8 @@ async fn pass(
         let (lease, blank) = app.ca.sign(issuance)?;
         last.recording(lease.recording());
         let vm = step("connect", app.egress.connect(&lease, spare)).await?;
-        let meta = ChannelMeta::of(lease.id().clone(), &operator.setup, clock::now());
+        let recorded = (lease.id().clone(), lease.grant().recording_level());
+        let meta = ChannelMeta::of(recorded, &operator.setup, clock::now());
         let recording = step("record", app.recorder.open(blank, meta)).await?;
         Ok::<_, Fault>((lease, vm, recording))
     };
@@ -178,12 +180,16 @@ fn notice(grant: &Grant) -> String {
     let instance = grant.instance();
     let ticket = grant.ticket().map_or("no ticket needed".to_owned(), |t| format!("ticket {t}"));
     format!(
-        "bastion: {} ({}) as {} [{}], {ticket}, until {} UTC; this session is recorded\r\n",
+        "bastion: {} ({}) as {} [{}], {ticket}, until {} UTC; this session is recorded{}\r\n",
         instance.vm,
         instance.id,
         grant.account().name,
         grant.level().as_str(),
         minute(&grant.deadline().to_string()),
+        match grant.recording_level() {
+            RecordingLevel::Full => "",
+            RecordingLevel::Digests => " (digests only)",
+        },
     )
 }
 

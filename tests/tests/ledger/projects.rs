@@ -65,6 +65,7 @@ fn channel(customer: &str, operator: &str, lease: &str, cut: bool) -> Vec<NewEnt
         place,
         policies: vec![],
         policy_digest: "00".into(),
+        recording_level: None,
         revision: Some(1),
         session: format!("s-{operator}"),
         team: "databases".into(),

@@ -13,7 +13,7 @@ use bastion::{
         recording::{ChannelMeta, Recipient, Recorder},
     },
 };
-use bastion_core::{id::LeaseId, lease::Cause};
+use bastion_core::{consent::RecordingLevel, id::LeaseId, lease::Cause};
 use russh::{
     Channel, ChannelId, ChannelWriteHalf, Sig,
     keys::{Certificate, PublicKey, load_secret_key},
@@ -157,7 +157,11 @@ async fn try_channel(shared: &Shared, down: Downstream) -> Result<(), String> {
     let up = dialled.log_in(who).await.map_err(|why| why.to_string())?;
     let blank = shared.recorder.blank_for(Level::Troubleshoot, "").unwrap();
     let (path, wrapped) = (shared.recorder.path(blank.id()), blank.wrapped_json().to_owned());
-    let meta = ChannelMeta::of(LeaseId::from_entropy([1; 10]), &down.setup, clock::now());
+    let meta = ChannelMeta::of(
+        (LeaseId::from_entropy([1; 10]), RecordingLevel::Full),
+        &down.setup,
+        clock::now(),
+    );
     let recording = shared.recorder.open(blank, meta).await.unwrap();
     let terms = Terms {
         deadline: Instant::now() + Duration::from_secs(3600),

@@ -2,6 +2,7 @@
 
 use super::{Asked, ConsentUse, Reason, Refusal};
 use crate::{
+    consent::RecordingLevel,
     file_rule::FileRule,
     id::{CustomerId, LeaseId, SessionId, TicketId},
     lease::Cause,
@@ -126,6 +127,10 @@ impl Grant {
     pub fn force_command(&self) -> Option<&str> {
         self.ground.permit.force_command.as_deref()
     }
+    /// What is recorded: as the customer signed, or else as the policy says.
+    pub fn recording_level(&self) -> RecordingLevel {
+        self.consent().map_or(self.ground.permit.recording, |consent| consent.recording)
+    }
     /// Which way files may go; nothing if either way.
     pub fn file_rule(&self) -> Option<&FileRule> {
         self.ground.permit.files.as_ref()
@@ -169,6 +174,10 @@ impl Grant {
             place: self.place(),
             policies: self.policies().to_vec(),
             policy_digest: self.policy_digest.to_string(),
+            recording_level: match self.recording_level() {
+                RecordingLevel::Full => None,
+                less => Some(less.to_string()),
+            },
             revision: self.consent().map(|consent| consent.revision),
             session: self.request.session.to_string(),
             team: operator.team.clone(),

@@ -1,7 +1,7 @@
 //! Reading policy files: whole or not at all, and the digests of what was read.
 
 use super::PolicyErrors;
-use crate::{channel, file_rule::Ways, limits::CHANNEL_SECONDS_MAX};
+use crate::{channel, consent::RecordingLevel, file_rule::Ways, limits::CHANNEL_SECONDS_MAX};
 use audit_schema::{event::Level, hash::Hash};
 use cedar_policy::{
     ActionConstraint, Effect, EntityUid, PolicyId, PolicySet, ResourceConstraint, Schema,
@@ -72,6 +72,10 @@ fn named(policy: &cedar_policy::Policy) -> Result<String, String> {
             ),
             "sftp" => (!permit || !is_sftp_alone(policy) || value.parse::<Ways>().is_err())
                 .then_some("@sftp stands on a permit of sftp alone, with upload, download or list"),
+            "recording" => (!permit || !may_say_recording(policy, value)).then_some(
+                "@recording stands on a permit in Level::\"troubleshoot\", with full or digests: \
+                 for data the customer says it",
+            ),
             _ => Some("unknown annotation"),
         };
         if let Some(fault) = fault {
@@ -97,6 +101,18 @@ fn forceable(policy: &cedar_policy::Policy, command: &str) -> bool {
     };
     let printable = command.bytes().all(|b| (0x20..0x7f).contains(&b));
     printable && !command.is_empty() && command.len() <= 1024 && actions.iter().all(fits)
+}
+
+/// A customer's consent says what is recorded of its data; a policy must not.
+fn may_say_recording(policy: &cedar_policy::Policy, level: &str) -> bool {
+    let troubleshoot = match policy.resource_constraint() {
+        ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid) => {
+            uid.type_name().to_string() == "Level"
+                && uid.id().unescaped() == Level::Troubleshoot.as_str()
+        }
+        _ => false,
+    };
+    troubleshoot && level.parse::<RecordingLevel>().is_ok()
 }
 
 fn is_sftp_alone(policy: &cedar_policy::Policy) -> bool {

@@ -158,6 +158,8 @@ pub struct Access {
     pub certificate_serial: Option<u64>,
     /// The recording.
     pub recording: Option<String>,
+    /// What is recorded: `full` or `digests`.
+    pub recording_level: String,
     /// Files that went through sftp.
     pub files: Vec<FileMoved>,
     /// Other changes through sftp.

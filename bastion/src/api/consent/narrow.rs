@@ -24,7 +24,7 @@ use audit_schema::{
     hash::Hash,
 };
 use bastion_core::{
-    consent::{Terms, Ticket, TicketEvent},
+    consent::{RecordingLevel, Terms, Ticket, TicketEvent},
     id::{CustomerId, Handle, TicketId},
     lease::Cause,
     policy::Policy,
@@ -55,6 +55,9 @@ pub struct Less {
     /// The provider may not open the recordings.
     #[arg(long)]
     no_recording_access: bool,
+    /// Record less: digests.
+    #[arg(long, value_name = "LEVEL")]
+    recording: Option<RecordingLevel>,
     /// Only these of the operators that were named; repeat it. It drops the team.
     #[arg(long = "operator", value_name = "NAME")]
     operators: Vec<Handle>,
@@ -92,6 +95,13 @@ fn shrink(terms: &mut Terms, less: Less) -> Result<(), ChangeError> {
             return Err(usage("--sessions is more than what was asked; it can only be less"));
         }
         terms.sessions_max = sessions;
+    }
+    match less.recording {
+        Some(RecordingLevel::Full) if terms.recording != RecordingLevel::Full => {
+            return Err(usage("--recording full is more than what was asked; it can only be less"));
+        }
+        Some(level) => terms.recording = level,
+        None => {}
     }
     terms.recording_access &= !less.no_recording_access;
     if !less.operators.is_empty() {

@@ -69,6 +69,9 @@ pub struct Asked {
     /// Let the provider open the recordings while the consent is live.
     #[arg(long)]
     recording_access: bool,
+    /// What is recorded: full, or digests (how much and when, with SHA-256, not what).
+    #[arg(long, value_name = "LEVEL", default_value = "full")]
+    recording: RecordingLevel,
 }
 
 /// What an operator asks for.
@@ -291,7 +294,7 @@ async fn insert(
         not_before,
         operators,
         reason: asked.reason,
-        recording: RecordingLevel::Full,
+        recording: asked.recording,
         recording_access: asked.recording_access,
         sessions_max: asked.sessions,
         team,

@@ -126,6 +126,11 @@ impl Writer {
         Ok(())
     }
 
+    /// How many segments are sealed.
+    pub(super) fn segments(&self) -> u64 {
+        self.segments
+    }
+
     pub(super) fn unsealed(&self) -> u64 {
         self.unsealed
     }

@@ -10,6 +10,7 @@
 //! them without any key.
 
 mod container;
+mod digests;
 mod payload;
 mod reader;
 mod thread;
@@ -27,10 +28,12 @@ use crate::metrics::{Alarm, METRICS};
 use audit_schema::{event::Level, hash::Hash, time::Timestamp};
 use bastion_core::{
     authorize::Grant,
+    consent::RecordingLevel,
     id::{LeaseId, RecordingId},
     limits::RECORDING_QUEUE_MAX,
 };
 use container::Writer;
+use digests::Digester;
 use payload::Encoder;
 use std::{
     fs::{File, OpenOptions},
@@ -62,9 +65,11 @@ pub struct Blank {
 
 impl ChannelMeta {
     /// What the channel of a lease holds, by what the operator asked for.
-    pub fn of(lease: LeaseId, setup: &Setup, now: Timestamp) -> Self {
+    pub fn of((lease, level): (LeaseId, RecordingLevel), setup: &Setup, now: Timestamp) -> Self {
         let payload = match (&setup.kind, &setup.pty) {
+            // Contents of files are not kept in any case.
             (Kind::Sftp, _) => Payload::Operations,
+            _ if level == RecordingLevel::Digests => Payload::Digests,
             (_, Some(pty)) => Payload::Terminal {
                 columns: pty.size.columns,
                 rows: pty.size.rows,
@@ -192,8 +197,13 @@ impl Recorder {
         };
         let (mut start, mut text) = (Vec::new(), Vec::new());
         let writer = Writer::begin(&header, &blank.key, &mut start);
-        let writer = writer.map_err(|_| RecorderError::Cipher)?;
+        let mut writer = writer.map_err(|_| RecorderError::Cipher)?;
         let encoder = Encoder::begin(&meta.payload, meta.now.seconds(), &mut text);
+        let digester = matches!(meta.payload, Payload::Digests).then(Digester::new);
+        if digester.is_some() {
+            let line = digests::first_line(meta.now.seconds());
+            writer.data(line.as_bytes(), &mut start).map_err(|_| RecorderError::Cipher)?;
+        }
         let queue = self.queue_of(&blank.id);
         let track = Track::new(blank.id, encoder, text);
         let (segments, segments_seen) = watch::channel(None);
@@ -204,6 +214,7 @@ impl Recorder {
             free_bytes_min: self.free_bytes_min,
             folder: Some(Arc::clone(&self.folder)),
             writer,
+            digester,
             start,
             segments,
             failed,

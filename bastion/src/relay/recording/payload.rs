@@ -19,6 +19,7 @@
 //! exit 0
 //! ```
 //!
+//! - `digests-v1` for both where only digests are recorded: see the module `digests`.
 //! - `operations-v1` for sftp: one JSON object a line and operation. The contents of files are not
 //!   in it; their SHA-256 is.
 
@@ -44,6 +45,8 @@ pub enum Payload {
     },
     /// File operations.
     Operations,
+    /// How much went which way, and digests of it.
+    Digests,
 }
 
 impl Payload {
@@ -53,6 +56,7 @@ impl Payload {
             Self::Terminal { .. } => "asciicast-v3",
             Self::Streams { .. } => "timed-streams-v1",
             Self::Operations => "operations-v1",
+            Self::Digests => "digests-v1",
         }
     }
 }
@@ -112,6 +116,8 @@ impl Encoder {
                 text.extend_from_slice(format!("{line}\n").as_bytes());
                 Self::Operations
             }
+            // What the writer thread's `Digester` eats; the file begins with its own line.
+            Payload::Digests => Self::Streams,
         }
     }
 

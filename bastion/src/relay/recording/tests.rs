@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::keyfile;
+use aws_lc_rs::digest;
 use std::process::Command;
 
 struct World {
@@ -50,6 +51,41 @@ async fn what_is_written_is_read_back() {
     let text = String::from_utf8(plain[..200].to_vec()).unwrap();
     assert!(text.starts_with("{\"command\":\"cat\",\"timestamp\":1795507200,\"version\":1}\ni "));
     assert!(plain.ends_with(b" 6\nexit 0\n"));
+    std::fs::remove_dir_all(&world.folder).unwrap();
+}
+
+#[tokio::test]
+async fn digests_prove_what_is_not_kept() {
+    let world = world("digests");
+    let blank = world.recorder.blank_for(Level::Troubleshoot, "").unwrap();
+    let (id, wrapped) = (blank.id().clone(), blank.wrapped_json().to_owned());
+    let lease = LeaseId::from_entropy([7; 10]);
+    let meta = ChannelMeta { lease, payload: Payload::Digests, now: Timestamp::from_seconds(0) };
+    let recording = world.recorder.open(blank, meta).await.unwrap();
+    let mut segments = recording.segments();
+    let piece: Vec<u8> = (0..1_000_003_u32).map(|n| (n % 251) as u8).collect();
+    let mut sent = digest::Context::new(&digest::SHA256);
+    for _ in 0..70 {
+        recording.write(Moment::Output(&piece)).await.unwrap();
+        sent.update(&piece);
+    }
+    let limit = Duration::from_secs(20);
+    let sealed = tokio::time::timeout(limit, segments.wait_for(Option::is_some)).await;
+    assert!(sealed.is_ok(), "64 MiB of contents end a segment, however little is kept of them");
+    recording.write(Moment::Exit("exit 0")).await.unwrap();
+    let sealed = recording.close().await.unwrap();
+    assert!(sealed.bytes < 10_000, "{} bytes", sealed.bytes);
+    let file = std::fs::read(world.recorder.path(&id)).unwrap();
+    let key = unwrap(&wrapped, &world.private).unwrap();
+    let (plain, found) = open_container(&file, &key).unwrap();
+    assert!(found.whole.is_some());
+    assert_eq!(found.header.payload, "digests-v1");
+    let plain = String::from_utf8(plain).unwrap();
+    let wanted = container::hex(sent.finish().as_ref());
+    let output = plain.lines().find(|l| l.contains("\"end\":true,") && l.contains("\"o\""));
+    assert!(output.unwrap().contains(&wanted), "{plain}");
+    assert!(plain.contains("\"bytes\":70000210,\"end\":true"), "{plain}");
+    assert!(plain.contains("\"segment\":0,") && plain.contains("\"event\":\"exit 0\""), "{plain}");
     std::fs::remove_dir_all(&world.folder).unwrap();
 }
 
@@ -156,6 +192,7 @@ async fn broken(file: File) -> (Recording, std::thread::JoinHandle<()>) {
         track: Arc::clone(&track),
         file,
         writer,
+        digester: None,
         free_bytes_min: 0,
         folder: None,
         start,

@@ -4,8 +4,11 @@
 //! 64 MiB ends a segment and flushes the file to disk. A file that cannot be written is given up
 //! at once, and its channel is told.
 
-use super::{RecordingFailed, Sealed, Segment, container::Writer, track::Track};
-use crate::metrics::{Alarm, METRICS};
+use super::{RecordingFailed, Sealed, Segment, container::Writer, digests::Digester, track::Track};
+use crate::{
+    metrics::{Alarm, METRICS},
+    relay::keystream::CipherFailed,
+};
 use bastion_core::{
     id::RecordingId,
     limits::{RECORDING_BYTES_MAX, RECORDING_SEGMENT_BYTES_MAX, RECORDING_SEGMENT_SECONDS_MAX},
@@ -35,6 +38,8 @@ pub(super) struct Open {
     pub(super) track: Arc<Track>,
     pub(super) file: File,
     pub(super) writer: Writer,
+    /// Takes the place of contents where only digests are recorded.
+    pub(super) digester: Option<Digester>,
     /// New recordings are refused below this; running ones end below half of it.
     pub(super) free_bytes_min: u64,
     /// The folder, until it has been flushed with the file's name in it.
@@ -115,8 +120,9 @@ impl Open {
         self.write_pending()?;
         let age = self.unsealed_since.map(|since| since.elapsed());
         let is_old = age >= Some(Duration::from_secs(RECORDING_SEGMENT_SECONDS_MAX));
-        if is_old || self.writer.unsealed() >= RECORDING_SEGMENT_BYTES_MAX {
+        if is_old || self.unsealed() >= RECORDING_SEGMENT_BYTES_MAX {
             let mut line = Vec::new();
+            self.digest_segment(&mut line).map_err(|why| why.to_string())?;
             let segment = self.writer.seal(&mut line);
             self.write(&line)?;
             self.sync_folder()
@@ -143,10 +149,37 @@ impl Open {
         Ok(())
     }
 
+    /// Bytes of the channel that no seal covers yet.
+    fn unsealed(&self) -> u64 {
+        let hashed = self.digester.as_ref().map_or(0, Digester::unsealed);
+        self.writer.unsealed() + hashed
+    }
+
+    /// What the streams are at the end of a segment, where their contents are not kept.
+    fn digest_segment(&mut self, file: &mut Vec<u8>) -> Result<(), CipherFailed> {
+        let Some(digester) = &mut self.digester else { return Ok(()) };
+        let mut lines = Vec::new();
+        digester.segment(self.writer.segments(), &mut lines);
+        self.writer.data(&lines, file)
+    }
+
+    /// What the streams were in all.
+    fn digest_end(&mut self, file: &mut Vec<u8>) -> Result<(), CipherFailed> {
+        self.digest_segment(file)?;
+        let Some(digester) = &mut self.digester else { return Ok(()) };
+        let mut lines = Vec::new();
+        digester.end(&mut lines);
+        self.writer.data(&lines, file)
+    }
+
     fn write_pending(&mut self) -> Result<(), String> {
         let mut bytes = std::mem::take(&mut self.start);
-        let text = self.track.take();
+        let mut text = self.track.take();
         if !text.is_empty() {
+            if let Some(digester) = &mut self.digester {
+                let pieces = std::mem::take(&mut text);
+                digester.eat(&pieces, &mut text);
+            }
             self.writer.data(&text, &mut bytes).map_err(|why| why.to_string())?;
             self.unsealed_since.get_or_insert_with(Instant::now);
         }
@@ -175,6 +208,7 @@ impl Open {
         self.write_pending().map_err(RecordingFailed)?;
         self.sync_folder().map_err(|why| RecordingFailed(why.to_string()))?;
         let mut lines = Vec::new();
+        self.digest_end(&mut lines).map_err(|why| RecordingFailed(why.to_string()))?;
         let Self { writer, mut file, .. } = *self;
         let (bytes, digest) = writer.end(&mut lines);
         let flushed = file.write_all(&lines).and_then(|()| file.sync_all());

@@ -103,6 +103,7 @@ fn population(report: &Report) -> Vec<u8> {
         "bytes_out",
         "files",
         "recording",
+        "recording_level",
         "recording_sha256",
         "entries",
     ]);
@@ -159,6 +160,7 @@ fn access_fields(access: &Access) -> Vec<String> {
         number(ended.map(|e| e.bytes_out)),
         access.files.len().to_string(),
         access.recording.clone().unwrap_or_default(),
+        access.recording_level.clone(),
         ended.and_then(|e| e.recording_digest.clone()).unwrap_or_default(),
         words::entries(&access.entries),
     ]

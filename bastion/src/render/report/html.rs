@@ -159,7 +159,9 @@ fn access(access: &Access) -> Vec<Html> {
         lines(&[
             words::ending(&access.ended),
             words::transferred(access),
-            recording.map(|digest| format!("recording SHA-256 {digest}")).unwrap_or_default(),
+            recording
+                .map(|digest| format!("recording ({}) SHA-256 {digest}", access.recording_level))
+                .unwrap_or_default(),
         ]),
         lines(&[access.lease.clone(), words::entries(&access.entries)]),
     ]
