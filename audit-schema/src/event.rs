@@ -74,8 +74,18 @@ pub enum ChannelKind {
     Exec,
     /// The sftp subsystem.
     Sftp,
-    /// A forwarded connection.
+    /// A connection through the gateway to an SSH port, refused before a VM was known.
     Forward,
+    /// A connection to a port that the VM can reach (`ssh -L`, `ssh -D`).
+    ForwardLocal,
+    /// A connection to a socket on the VM.
+    ForwardStreamlocal,
+    /// A port on the VM whose connections go to the operator (`ssh -R`).
+    ForwardRemote,
+    /// The operator's agent, lent to a session (`ssh -A`).
+    ForwardAgent,
+    /// The operator's display, lent to a session (`ssh -X`).
+    ForwardX11,
 }
 
 impl ChannelKind {
@@ -86,6 +96,11 @@ impl ChannelKind {
             Self::Exec => "exec",
             Self::Sftp => "sftp",
             Self::Forward => "forward",
+            Self::ForwardLocal => "forward_local",
+            Self::ForwardStreamlocal => "forward_streamlocal",
+            Self::ForwardRemote => "forward_remote",
+            Self::ForwardAgent => "forward_agent",
+            Self::ForwardX11 => "forward_x11",
         }
     }
 }
@@ -188,13 +203,18 @@ pub enum Event {
     /// An officer asked for the end of a session or lease. Commits: `justification`.
     #[serde(rename = "session.end_requested")]
     SessionEndRequested { session: String },
-    /// May they? Yes. `recording_level` is `full` or `digests`; absent is `full`. Commits: `source`,
-    /// `command`, `handle`.
+    /// May they? Yes. `recording_level` is `full` or `digests`; absent is `full`. `beside`: what goes
+    /// with a session channel (agent, X11); `destination`: the item of the VM's list that a forward
+    /// goes to. Commits: `source`, `command`, `handle`, `destination` (as asked).
     #[serde(rename = "access.granted")]
     AccessGranted {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        beside: Vec<ChannelKind>,
         channel: ChannelKind,
         country: String,
         deadline: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        destination: Option<String>,
         employing_entity: String,
         lease: String,
         operator: String,
@@ -212,7 +232,7 @@ pub enum Event {
         training: Vec<TrainingState>,
     },
     /// May they? No. `place` is absent where the VM is unknown or not to be told. Commits:
-    /// `source`, `command`, `handle`, `asked` (the name as typed).
+    /// `source`, `command`, `handle`, `asked` (the name as typed), `destination`.
     #[serde(rename = "access.denied")]
     AccessDenied {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -245,19 +265,51 @@ pub enum Event {
     #[serde(rename = "recording.segment")]
     RecordingSegment { bytes: u64, digest: String, index: u64, recording: String },
     /// A channel ended. `digest` is the recording's, over the whole sealed file. Bytes: `in` from
-    /// the operator, `out` and `err` from the VM.
+    /// the operator, `out` and `err` from the VM. `destination`: of a forward.
     #[serde(rename = "channel.closed")]
     ChannelClosed {
         bytes_err: u64,
         bytes_in: u64,
         bytes_out: u64,
         channel: ChannelKind,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        destination: Option<String>,
         duration_ms: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         exit_signal: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         exit_status: Option<u64>,
         lease: String,
+        outcome: Outcome,
+        reason: String,
+        recording: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recording_bytes: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recording_digest: Option<String>,
+    },
+    /// A VM is about to be connected with the operator under a lease that lends it a way (agent,
+    /// X11, a remote forward): connection `number` of that lease, with a recording of its own.
+    #[serde(rename = "forward.opened")]
+    ForwardOpened {
+        channel: ChannelKind,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        destination: Option<String>,
+        lease: String,
+        number: u64,
+        recording: String,
+    },
+    /// Such a connection ended. Bytes: `in` from the operator, `out` from the VM.
+    #[serde(rename = "forward.closed")]
+    ForwardClosed {
+        bytes_in: u64,
+        bytes_out: u64,
+        channel: ChannelKind,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        destination: Option<String>,
+        duration_ms: u64,
+        lease: String,
+        number: u64,
         outcome: Outcome,
         reason: String,
         recording: String,
@@ -433,6 +485,20 @@ pub enum Event {
     /// A VM instance is gone: `leases` and `tickets` that rest on it are being ended.
     #[serde(rename = "vm.retired")]
     VmRetired { instance: String, leases: Vec<String>, tickets: Vec<String>, vm: String },
+    /// Forwards may go here from now on, on this instance. `spot`: the place as the VM sees it;
+    /// `leases` of troubleshooting forwards that it ends, as it is data. Commits: `description`.
+    #[serde(rename = "vm.destination_added")]
+    VmDestinationAdded {
+        destination: String,
+        instance: String,
+        leases: Vec<String>,
+        level: Level,
+        spot: String,
+        vm: String,
+    },
+    /// No forward goes here any more; `leases` of those that did are being ended.
+    #[serde(rename = "vm.destination_removed")]
+    VmDestinationRemoved { destination: String, instance: String, leases: Vec<String>, vm: String },
     /// The policy in force is another; entered for each customer.
     #[serde(rename = "policy.changed")]
     PolicyChanged { before: String, digest: String },

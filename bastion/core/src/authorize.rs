@@ -12,16 +12,18 @@
 //! spoken.
 
 use crate::{
+    channel::is_forward,
     code::codes,
     consent::ReasonCode,
+    destination::{self, Destination, Unreachable, Wanted},
     id::{CustomerId, TicketId},
     lease::Cause,
     limits::{CHANNEL_SECONDS_MAX, COMMAND_BYTES_MAX},
     operator::Operator,
     policy::{Permit, Policy, Question, Refused},
-    request::AccessRequest,
+    request::{AccessRequest, Beside},
     training::{self, Training, TrainingRecord},
-    vm::{Account, Destination, Service, VmInstance},
+    vm::{Account, Service, VmInstance},
 };
 use audit_schema::{
     event::{ChannelKind, Level, Place, TrainingState},
@@ -60,8 +62,8 @@ pub struct Facts {
     pub approver_keys: Vec<crate::consent::ApproverKey>,
     /// The customer's tickets that may bear on this request; more do no harm.
     pub consents: Vec<ConsentFact>,
-    /// The inventory item that a forward's destination is.
-    pub destination: Option<Destination>,
+    /// What the inventory lists as destinations of that instance; read for forwards only.
+    pub destinations: Vec<Destination>,
 }
 
 codes!(/** Why a request is denied. */ Reason {
@@ -83,8 +85,10 @@ codes!(/** Why a request is denied. */ Reason {
     SourceNotAllowed = "source_not_allowed": "the source address is not allowed",
     /// Mandatory training has lapsed.
     TrainingLapsed = "training_lapsed": "mandatory training has lapsed",
-    /// A forward to somewhere that the inventory does not know, or of a higher level.
+    /// A forward to somewhere that the inventory does not list for this VM.
     DestinationRefused = "destination_refused": "the destination is not offered",
+    /// A forward from a troubleshooting account to what reaches customer data.
+    DestinationOfData = "destination_of_data": "the destination reaches customer data",
     /// No ticket covers this.
     ConsentMissing = "consent_missing": "no consent covers this",
     /// A ticket covers another life of this VM.
@@ -155,14 +159,16 @@ impl Asked<'_> {
             return Err(Reason::SourceNotAllowed.into());
         }
         let training = self.training(operator)?;
-        self.destination(instance, account)?;
         let consent = match account.level {
             Level::Troubleshoot => None,
             Level::Data => Some(consents::live(self, operator, instance, account)?),
         };
         let reason = consent.as_ref().map(|consent| consent.reason);
-        let permit = self.policy(operator, instance, (account, reason))?;
+        let mut permit = self.policy(operator, instance, (account, reason), self.request.kind)?;
         alone(instance, account, &permit)?;
+        let destination = self.destination(instance, account)?;
+        let beside = self
+            .beside(&mut permit, |kind| self.policy(operator, instance, (account, reason), kind));
         let deadline = self.deadline(&training, consent.as_ref(), &permit);
         Ok(Grant::of(
             self,
@@ -175,6 +181,8 @@ impl Asked<'_> {
                 consent,
                 permit,
                 deadline,
+                destination,
+                beside,
             },
         ))
     }
@@ -187,7 +195,13 @@ impl Asked<'_> {
             ChannelKind::Shell => r.command.is_none() && r.destination.is_none(),
             ChannelKind::Exec => r.command.is_some() && r.destination.is_none(),
             ChannelKind::Sftp => r.command.is_none() && r.destination.is_none() && !r.pty,
-            ChannelKind::Forward => r.command.is_none() && r.destination.is_some() && !r.pty,
+            kind => {
+                let wanted = r.destination.as_ref().map(Wanted::kind);
+                // Nobody asks for the agent or the display of somewhere.
+                let lent = matches!(kind, ChannelKind::ForwardAgent | ChannelKind::ForwardX11);
+                let meant = if lent { wanted.is_none() } else { wanted == Some(kind) };
+                meant && r.command.is_none() && !r.pty && r.beside == Beside::default()
+            }
         };
         if command_fits && shape { Ok(()) } else { Err(Reason::RequestMalformed.into()) }
     }
@@ -241,15 +255,44 @@ impl Asked<'_> {
         training::state(&operator.id, &f.training, &f.required_courses, f.now)
     }
 
-    /// A forward goes to an inventory item of the same customer, never of a higher level.
-    fn destination(&self, instance: &VmInstance, account: &Account) -> Result<(), Refusal> {
-        if self.request.kind != ChannelKind::Forward {
-            return Ok(());
+    /// A forward goes to a listed item of this very instance, never of a higher level.
+    fn destination(
+        &self,
+        instance: &VmInstance,
+        account: &Account,
+    ) -> Result<Option<Destination>, Refusal> {
+        let Some(wanted) = self.request.destination.as_ref() else { return Ok(None) };
+        if self.facts.destinations.iter().any(|item| item.instance != instance.id) {
+            return Err(Reason::FactsIncomplete.into());
         }
-        match &self.facts.destination {
-            Some(to) if to.customer == instance.customer && to.level <= account.level => Ok(()),
-            _ => Err(Reason::DestinationRefused.into()),
+        let reached = destination::reach(wanted, &self.facts.destinations, account.level);
+        reached.cloned().map(Some).map_err(|why| match why {
+            Unreachable::Unlisted => Reason::DestinationRefused.into(),
+            Unreachable::Data => Reason::DestinationOfData.into(),
+        })
+    }
+
+    /// What goes with a session channel of all that was asked for: policy may permit it or not, and
+    /// the channel is granted either way.
+    fn beside(
+        &self,
+        permit: &mut Permit,
+        ask: impl Fn(ChannelKind) -> Result<Permit, Refusal>,
+    ) -> Beside {
+        let mut granted = Beside::default();
+        for kind in self.request.beside.kinds() {
+            let Ok(more) = ask(kind) else { continue };
+            match kind {
+                ChannelKind::ForwardAgent => granted.agent = true,
+                _ => granted.x11 = true,
+            }
+            let shortest = permit.seconds_max.into_iter().chain(more.seconds_max).min();
+            permit.seconds_max = shortest;
+            permit.policies.extend(more.policies);
         }
+        permit.policies.sort();
+        permit.policies.dedup();
+        granted
     }
 
     fn policy(
@@ -257,8 +300,9 @@ impl Asked<'_> {
         operator: &Operator,
         instance: &VmInstance,
         (account, consent): (&Account, Option<ReasonCode>),
+        kind: ChannelKind,
     ) -> Result<Permit, Refusal> {
-        let (kind, pty) = (self.request.kind, self.request.pty);
+        let pty = self.request.pty && !is_forward(kind);
         let question = Question { operator, instance, account, kind, pty, consent };
         self.policy.decide(&question).map_err(|refusal| {
             let reason = match refusal.why {

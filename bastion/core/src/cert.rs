@@ -13,6 +13,7 @@
 
 use crate::{
     authorize::Grant,
+    channel::is_forward,
     limits::{CERT_BACKDATE_SECONDS, CERT_EXTENSIONS_BYTES_MAX, CERT_VALIDITY_SECONDS},
 };
 use audit_schema::{event::ChannelKind, hash::Hash, time::Timestamp};
@@ -26,6 +27,9 @@ use ssh_key::{
 use std::cell::RefCell;
 
 pub use ssh_key::SigningKey;
+
+/// The forced command of a login that is there for a forward alone.
+const NOTHING: &str = "/bin/false";
 
 /// What a certificate needs besides its grant.
 #[derive(Clone, Debug)]
@@ -57,6 +61,12 @@ pub struct CertContent {
     pub force_command: Option<String>,
     /// Extension: a terminal may be made.
     pub permit_pty: bool,
+    /// Extension: connections to ports and sockets, or a port to listen on.
+    pub permit_port_forwarding: bool,
+    /// Extension: the operator's agent.
+    pub permit_agent_forwarding: bool,
+    /// Extension: the operator's display.
+    pub permit_x11_forwarding: bool,
 }
 
 /// Why no certificate can be made.
@@ -114,9 +124,16 @@ impl CertContent {
             valid_after: Timestamp::from_seconds(start.seconds()),
             valid_before: Timestamp::from_seconds(end.seconds()),
             source_address: ranges.join(","),
-            force_command: grant.force_command().map(str::to_owned),
+            force_command: match is_forward(request.kind) {
+                // A login for a forward runs nothing.
+                true => Some(NOTHING.to_owned()),
+                false => grant.force_command().map(str::to_owned),
+            },
             permit_pty: request.pty
                 && matches!(request.kind, ChannelKind::Shell | ChannelKind::Exec),
+            permit_port_forwarding: grant.destination().is_some(),
+            permit_agent_forwarding: grant.beside().agent,
+            permit_x11_forwarding: grant.beside().x11,
         })
     }
 
@@ -210,8 +227,14 @@ impl Draft {
             builder.critical_option("force-command", command.clone()).map_err(encoding)?;
         }
         builder.critical_option("source-address", c.source_address.clone()).map_err(encoding)?;
-        if c.permit_pty {
-            builder.extension("permit-pty", "").map_err(encoding)?;
+        let permits = [
+            ("permit-X11-forwarding", c.permit_x11_forwarding),
+            ("permit-agent-forwarding", c.permit_agent_forwarding),
+            ("permit-port-forwarding", c.permit_port_forwarding),
+            ("permit-pty", c.permit_pty),
+        ];
+        for (name, _) in permits.into_iter().filter(|(_, permitted)| *permitted) {
+            builder.extension(name, "").map_err(encoding)?;
         }
         for (name, text) in late {
             builder.extension(name.clone(), text.clone()).map_err(encoding)?;

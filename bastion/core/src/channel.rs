@@ -12,8 +12,21 @@ use audit_schema::event::{ChannelKind, Level};
 use serde_json::{Value, json};
 
 /// Every kind of channel, in the order of tables.
-pub const KINDS: [ChannelKind; 4] =
-    [ChannelKind::Shell, ChannelKind::Exec, ChannelKind::Sftp, ChannelKind::Forward];
+pub const KINDS: [ChannelKind; 8] = [
+    ChannelKind::Shell,
+    ChannelKind::Exec,
+    ChannelKind::Sftp,
+    ChannelKind::ForwardLocal,
+    ChannelKind::ForwardStreamlocal,
+    ChannelKind::ForwardRemote,
+    ChannelKind::ForwardAgent,
+    ChannelKind::ForwardX11,
+];
+
+/// Whether a kind opens a way for other programs' bytes: off unless policy permits it.
+pub fn is_forward(kind: ChannelKind) -> bool {
+    !matches!(kind, ChannelKind::Shell | ChannelKind::Exec | ChannelKind::Sftp)
+}
 
 /// What is answered to a channel, a channel request or a global request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +40,7 @@ pub enum Answer {
 /// The answer to the opening of a channel of this SSH type.
 pub fn answer_open(channel_type: &str) -> Answer {
     match channel_type {
-        "session" | "direct-tcpip" => Answer::Served,
-        "direct-streamlocal@openssh.com" => {
-            Answer::Refused("forwarding to a socket on a VM is not offered: use a command instead")
-        }
+        "session" | "direct-tcpip" | "direct-streamlocal@openssh.com" => Answer::Served,
         "tun@openssh.com" => Answer::Refused("tunnels are not offered"),
         _ => Answer::Refused("this kind of channel is not offered"),
     }
@@ -39,12 +49,16 @@ pub fn answer_open(channel_type: &str) -> Answer {
 /// The answer to a request on a session channel.
 pub fn answer_request(request: &str) -> Answer {
     match request {
-        "pty-req" | "shell" | "exec" | "subsystem" | "env" | "window-change" | "signal"
-        | "eow@openssh.com" => Answer::Served,
-        "auth-agent-req@openssh.com" => Answer::Refused(
-            "agent forwarding is not offered: the bastion logs in for you, your keys stay home",
-        ),
-        "x11-req" => Answer::Refused("X11 forwarding is not offered"),
+        "pty-req"
+        | "shell"
+        | "exec"
+        | "subsystem"
+        | "env"
+        | "window-change"
+        | "signal"
+        | "eow@openssh.com"
+        | "auth-agent-req@openssh.com"
+        | "x11-req" => Answer::Served,
         "break" => Answer::Refused("a break cannot be sent through the bastion"),
         _ => Answer::Refused("this request is not offered"),
     }
@@ -53,9 +67,12 @@ pub fn answer_request(request: &str) -> Answer {
 /// The answer to a global request.
 pub fn answer_global(request: &str) -> Answer {
     match request {
-        "keepalive@openssh.com" | "no-more-sessions@openssh.com" => Answer::Served,
-        "tcpip-forward" | "streamlocal-forward@openssh.com" => {
-            Answer::Refused("forwarding from a VM to you is not offered")
+        "keepalive@openssh.com"
+        | "no-more-sessions@openssh.com"
+        | "tcpip-forward"
+        | "cancel-tcpip-forward" => Answer::Served,
+        "streamlocal-forward@openssh.com" => {
+            Answer::Refused("a socket on a VM is not forwarded to you: use a port")
         }
         _ => Answer::Refused("this request is not offered"),
     }

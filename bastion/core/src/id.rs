@@ -77,6 +77,7 @@ id!(/** A service of a customer: `acme-pg`. */ ServiceId, "service id", false, "
 id!(/** A VM's name, kept through all its lives: `pg-1.acme`. */ VmName, "VM name", true, "vm-");
 id!(/** One life of a VM: `i-…`. */ InstanceId, "VM instance id", false, "i-");
 id!(/** An account on a VM: `ops`. */ AccountName, "account", false, "a-");
+id!(/** A destination, by the list's name. */ DestinationName, "destination", false, "d-");
 id!(/** A consent ticket: `t-…`. */ TicketId, "ticket", false, "t-");
 id!(/** A lease: `l-…`. */ LeaseId, "lease", false, "l-");
 id!(/** A session, one operator connection: `s-…`. */ SessionId, "session", false, "s-");

@@ -25,6 +25,8 @@ codes!(/** Why a lease ends before its channel does. */ Cause {
     SourceNotAllowed = "source_not_allowed": "your address is no longer allowed for this service",
     /// A security officer ended it.
     Officer = "officer": "a security officer ended this session",
+    /// Where the forward goes is not listed any more, or is data now.
+    DestinationChanged = "destination_changed": "the VM's list of destinations changed",
     /// The policy in force no longer permits it.
     PolicyChanged = "policy_changed": "the policy changed and no longer permits this",
     /// The log cannot be written.

@@ -14,6 +14,7 @@ pub mod cert;
 pub mod channel;
 mod code;
 pub mod consent;
+pub mod destination;
 pub mod escape;
 pub mod file_rule;
 pub mod hostcert;

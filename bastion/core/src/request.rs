@@ -1,6 +1,9 @@
 //! What is asked: one channel to one account of one VM.
 
-use crate::id::{AccountName, LeaseId, OperatorId, SessionId, VmName};
+use crate::{
+    destination::Wanted,
+    id::{AccountName, LeaseId, OperatorId, SessionId, VmName},
+};
 use audit_schema::event::ChannelKind;
 use std::net::IpAddr;
 
@@ -29,5 +32,25 @@ pub struct AccessRequest {
     /// The command of an exec channel, as sent.
     pub command: Option<Vec<u8>>,
     /// The destination of a forward.
-    pub destination: Option<(String, u16)>,
+    pub destination: Option<Wanted>,
+    /// What is asked for beside a session channel.
+    pub beside: Beside,
+}
+
+/// What a session channel may have besides: ways back from the VM to the operator. Each is policy
+/// of its own; a channel goes on without what is not permitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The operator's ssh-agent.
+    pub agent: bool,
+    /// The operator's X11 display.
+    pub x11: bool,
+}
+
+impl Beside {
+    /// Which kinds these are.
+    pub fn kinds(self) -> impl Iterator<Item = ChannelKind> {
+        let agent = self.agent.then_some(ChannelKind::ForwardAgent);
+        agent.into_iter().chain(self.x11.then_some(ChannelKind::ForwardX11))
+    }
 }

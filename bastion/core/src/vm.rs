@@ -89,12 +89,3 @@ pub fn describe_level(level: Level) -> &'static str {
         Level::Data => "access to customer data",
     }
 }
-
-/// A forward's destination as the inventory knows it: an item with a level of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Destination {
-    /// What it reaches: the database's port is `data`.
-    pub level: Level,
-    /// Its customer.
-    pub customer: CustomerId,
-}

@@ -8,9 +8,10 @@ use audit_schema::event::{ChannelKind, Event, Level};
 use bastion_core::{
     authorize::{Facts, Reason, RecordingAsked, recording_access},
     consent::{Nonce, TicketState},
+    destination::Wanted,
     policy::Policy,
     request::AccessRequest,
-    vm::{Destination, SourceRanges},
+    vm::SourceRanges,
 };
 use std::collections::BTreeSet;
 use world::*;
@@ -44,6 +45,9 @@ impl Asked {
         &mut self.facts.consents[0]
     }
 }
+
+/// Every forward everywhere: what is left to refuse is the list's.
+const FORWARD: &str = "@id(\"f\") permit(principal, action in Action::\"forward\", resource);";
 
 fn case(name: &'static str, reason: Reason, change: fn(&mut Asked)) -> Case {
     Case { name, reason, change }
@@ -94,18 +98,20 @@ fn hard_rules() -> Vec<Case> {
         case("training ends with the certificate", R::TrainingLapsed, |a| {
             a.facts.training = vec![training(&olga(), 300)];
         }),
+        case("another instance's list", R::FactsIncomplete, |a| {
+            a.policy = policy_with(FORWARD);
+            a.request = request("ops", ChannelKind::ForwardLocal);
+            a.facts.destinations = destinations("i-acme2");
+        }),
         case("forward to nowhere", R::DestinationRefused, |a| {
-            a.request = request("dba", ChannelKind::Forward);
+            a.policy = policy_with(FORWARD);
+            a.request = request("ops", ChannelKind::ForwardLocal);
+            a.request.destination = Wanted::tcp("127.0.0.1", 22);
         }),
-        case("forward from troubleshoot to data", R::DestinationRefused, |a| {
-            a.request = request("ops", ChannelKind::Forward);
-            a.facts.destination =
-                Some(Destination { level: Level::Data, customer: "acme".parse().unwrap() });
-        }),
-        case("forward to another customer", R::DestinationRefused, |a| {
-            a.request = request("dba", ChannelKind::Forward);
-            a.facts.destination =
-                Some(Destination { level: Level::Data, customer: "globex".parse().unwrap() });
+        case("forward from troubleshoot to data", R::DestinationOfData, |a| {
+            a.policy = policy_with(FORWARD);
+            a.request = request("ops", ChannelKind::ForwardLocal);
+            a.request.destination = Wanted::tcp("127.0.0.1", 5432);
         }),
     ]
 }
@@ -217,9 +223,7 @@ fn policies() -> Vec<Case> {
     use Reason as R;
     vec![
         case("no permit", R::PolicyNotPermitted, |a| {
-            a.request = request("dba", ChannelKind::Forward);
-            a.facts.destination =
-                Some(Destination { level: Level::Data, customer: "acme".parse().unwrap() });
+            a.request = request("ops", ChannelKind::ForwardLocal);
         }),
         case("a forbid", R::PolicyForbidden, |a| {
             a.policy = policy_with(

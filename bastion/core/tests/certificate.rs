@@ -120,6 +120,9 @@ fn the_hashed_bytes_are_the_certificate_without_signature_and_late_extensions() 
         source_address: full.critical_options()["source-address"].clone(),
         force_command: full.critical_options().get("force-command").cloned(),
         permit_pty: full.extensions().contains_key("permit-pty"),
+        permit_port_forwarding: false,
+        permit_agent_forwarding: false,
+        permit_x11_forwarding: false,
     };
     let nonce = full.nonce().try_into().unwrap();
     let again = again.draft(full.public_key(), full.signature_key(), nonce).unwrap();

@@ -120,7 +120,8 @@ fn channel_rules_change_with_what_bears_on_the_level_and_with_nothing_else() {
         let two = policy.channel_rules(Level::Data) != base.channel_rules(Level::Data);
         (one, two)
     };
-    let forward = |place: &str| on("forward").replace("resource", &format!("resource in {place}"));
+    let forward =
+        |place: &str| on("forward_local").replace("resource", &format!("resource in {place}"));
     let hidden = "permit(principal, action, resource) when { resource in Level::\"data\" }";
     let reach =
         on("reach").replace("permit", "forbid").replace("principal", "principal in Team::\"t\"");
@@ -188,7 +189,13 @@ fn a_rule_on_files_loads_only_where_nothing_gets_round_it() {
         let all = "permit(principal, action, resource)";
         also(&format!("{all}; @id(\"bar\") forbid(principal, action in [{text}"))
     };
-    let every = "Action::\"shell\", Action::\"exec\", Action::\"forward\"]";
+    let every = ["shell", "exec", "forward_local", "forward_streamlocal", "forward_remote"]
+        .into_iter()
+        .chain(["forward_agent", "forward_x11"])
+        .map(|name| format!("Action::\"{name}\""))
+        .collect::<Vec<_>>()
+        .join(", ")
+        + "]";
     let internal = "@force_command(\"internal-sftp\")";
     let conditional = data.replace(");", ") when { context.consent };");
     let plain = format!("{internal} {}", on("sftp"));
@@ -201,7 +208,7 @@ fn a_rule_on_files_loads_only_where_nothing_gets_round_it() {
         ("a shell on one account, which may be there", exec("resource == Account::\"a@i\""), false),
         ("all channels", also("permit(principal, action in Action::\"channel\", resource)"), false),
         ("everything", also("permit(principal, action, resource)"), false),
-        ("a forward there", also(&on("forward")), false),
+        ("a forward there", also(&on("forward_x11")), false),
         ("who may be there", also(&on("reach")), true),
         ("who may see it", also(&on("list")), true),
         ("another team", exec("resource").replace("principal", "principal in Team::\"t\""), false),
@@ -321,6 +328,7 @@ fn the_policy_matrix_is_as_written() {
         facts.training = vec![training(&olga(), 86_400), training(&otto(), -1)];
         facts.instance = Some(instance.clone());
         facts.service = Some(service(instance.customer.as_str()));
+        facts.destinations = destinations(instance.id.as_str());
         facts
     });
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/policy_matrix.out");

@@ -9,7 +9,7 @@ GRANT SELECT, INSERT, DELETE ON openings TO bastion_gateway;
 GRANT SELECT ON migrations TO bastion_gateway;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     settings, operators, officers, approvers, keys, training, customers, services, instances,
-    accounts, tickets, consent_signatures, ticket_uses, sessions, leases, recording_keys, notices,
+    accounts, destinations, tickets, consent_signatures, ticket_uses, sessions, leases, recording_keys, notices,
     proposals
     TO bastion_gateway;
 CREATE SCHEMA IF NOT EXISTS projection AUTHORIZATION bastion_gateway;

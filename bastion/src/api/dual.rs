@@ -98,6 +98,10 @@ const TABLE: &[(&str, Effect)] = &[
     ("vm add", Loosens(Concerned("vm.added"))),
     ("vm rebuild", Loosens(Concerned("vm.added"))),
     ("vm retire", Alone),
+    ("vm destination add", Loosens(Concerned("vm.destination_added"))),
+    // Loosens where the item is data: its port may lie in a range.
+    ("vm destination remove", Depends(Concerned("vm.destination_removed"))),
+    ("vm destination list", Reads),
     ("vm list", Reads),
     // Names what is in the inventory already.
     ("vm certify", Alone),

@@ -11,6 +11,7 @@ use crate::{
     store::{Row, StoreError},
 };
 use bastion_core::{
+    destination::Destination,
     id::{InstanceId, OperatorId, ServiceId, TicketId},
     lease::Cause,
     limits::LEASES_LISTED_MAX,
@@ -71,6 +72,30 @@ pub async fn revoke_outside(
     };
     let found = rows.iter().map(outside).collect::<Result<Vec<_>, _>>()?;
     mark(batch, found.into_iter().flatten().collect(), Cause::SourceNotAllowed).await
+}
+
+/// Marks the live forwards to a listed item of an instance.
+pub async fn revoke_destination(
+    batch: &mut Batch,
+    item: &Destination,
+) -> Result<Vec<String>, ChangeError> {
+    let sql = "SELECT id FROM leases WHERE closed_at IS NULL AND revoked_at IS NULL \
+               AND instance = $1 AND destination = $2";
+    let rows = batch.tx().rows(sql, &args![item.instance.as_str(), item.name.as_str()]).await?;
+    let leases = rows.iter().map(|row| row.text(0)).collect::<Result<Vec<_>, _>>()?;
+    mark(batch, leases, Cause::DestinationChanged).await
+}
+
+/// Marks the live troubleshooting forwards of an instance: what they reach may be data from now on.
+pub async fn revoke_troubleshooting_forwards(
+    batch: &mut Batch,
+    instance: &InstanceId,
+) -> Result<Vec<String>, ChangeError> {
+    let sql = "SELECT id FROM leases WHERE closed_at IS NULL AND revoked_at IS NULL \
+               AND instance = $1 AND level = 'troubleshoot' AND destination IS NOT NULL";
+    let rows = batch.tx().rows(sql, &args![instance.as_str()]).await?;
+    let leases = rows.iter().map(|row| row.text(0)).collect::<Result<Vec<_>, _>>()?;
+    mark(batch, leases, Cause::DestinationChanged).await
 }
 
 async fn mark(

@@ -16,6 +16,7 @@ pub mod audit;
 mod change;
 mod consent;
 mod customers;
+mod destinations;
 mod dual;
 mod effects;
 pub mod fault;

@@ -55,6 +55,9 @@ const TABLE: &[(&str, &[ActorKind])] = &[
     ("vm rebuild", &[Officer]),
     ("vm retire", &[Officer]),
     ("vm list", &[Officer]),
+    ("vm destination add", &[Officer]),
+    ("vm destination remove", &[Officer]),
+    ("vm destination list", &[Officer]),
     ("vm certify", &[Officer]),
     // ---- officers: rules and keys
     ("policy check", &[Officer]),

@@ -163,6 +163,22 @@ impl FromStr for AccountSpec {
     }
 }
 
+/// A level by its word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LevelWord(pub audit_schema::event::Level);
+
+impl FromStr for LevelWord {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        use audit_schema::event::Level;
+        match text {
+            "troubleshoot" => Ok(Self(Level::Troubleshoot)),
+            "data" => Ok(Self(Level::Data)),
+            _ => Err("the level is `troubleshoot` or `data`"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

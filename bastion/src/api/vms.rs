@@ -6,7 +6,7 @@
 use super::{
     Call, Fault, Reply,
     change::{conflict, unknown, usage},
-    consent,
+    consent, destinations,
     effects::{Ground, revoke},
     print::Table,
     rows,
@@ -54,6 +54,9 @@ pub enum Verb {
         #[arg(long)]
         all: bool,
     },
+    /// Where forwards may go: the VM's list of destinations, each with a level
+    #[command(subcommand)]
+    Destination(destinations::Verb),
     /// Sign the VM's host key with the VM-host CA: the certificate that its sshd shows
     #[command(after_help = "Example:\n  ssh bastion vm certify pg-1.acme \
         < /etc/ssh/ssh_host_ed25519_key.pub > ssh_host_ed25519_key-cert.pub")]
@@ -105,6 +108,7 @@ pub async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
         Verb::Rebuild(rebuild) => begin_again(call, rebuild).await,
         Verb::Retire { vm } => end(call, vm).await,
         Verb::List { service, all } => list(call, service, all).await,
+        Verb::Destination(verb) => destinations::run(call, verb).await,
         Verb::Certify { vm } => super::host::certify(call, vm).await,
     }
 }
@@ -256,7 +260,8 @@ async fn begin_again(call: &Call<'_>, rebuild: Rebuild) -> Result<Reply, Fault> 
             if !accounts.is_empty() {
                 new.accounts = accounts;
             }
-            let new = insert(batch, actor, new, Some(&old.id)).await?;
+            let new = insert(batch, actor.clone(), new, Some(&old.id)).await?;
+            destinations::carry(batch, &actor, &old.id, &new).await?;
             Ok((old.id, new))
         })
     });

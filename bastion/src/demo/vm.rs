@@ -211,7 +211,13 @@ impl Vm {
              UsePAM no\n\
              StrictModes {strict}\n\
              ExposeAuthInfo yes\n\
-             DisableForwarding yes\n\
+             # Only as far as a certificate permits: those of plain sessions permit none of it.\n\
+             AllowTcpForwarding yes\n\
+             AllowStreamLocalForwarding yes\n\
+             AllowAgentForwarding yes\n\
+             X11Forwarding yes\n\
+             GatewayPorts no\n\
+             PermitTunnel no\n\
              AcceptEnv LANG LC_*\n\
              Subsystem sftp internal-sftp\n\
              PidFile none\n\

@@ -30,6 +30,15 @@ pub enum EgressError {
     /// Logged in, but no channel.
     #[error("the VM refused to open a channel ({0}): its sshd may be at MaxSessions")]
     ChannelRefused(String),
+    /// Nothing listens at a forward's destination, or it does not answer the VM.
+    #[error("the VM cannot connect there: check that something listens at the destination")]
+    DestinationRefused,
+    /// The VM's sshd does not forward.
+    #[error(
+        "the VM's sshd does not permit this forward: its sshd_config has to allow what the \
+         certificate permits (AllowTcpForwarding, AllowStreamLocalForwarding)"
+    )]
+    ForwardingRefused,
     /// A channel, but not this terminal, command or subsystem.
     #[error("the VM refused the request: its sshd or the certificate does not permit it")]
     RequestRefused,
@@ -61,6 +70,8 @@ impl EgressError {
             Self::HostRefused(_) => "vm_host_certificate_refused",
             Self::CertificateRefused => "vm_refused_certificate",
             Self::ChannelRefused(_) => "vm_refused_channel",
+            Self::DestinationRefused => "destination_unreachable",
+            Self::ForwardingRefused => "vm_refused_forward",
             Self::RequestRefused => "vm_refused_request",
             Self::Lost(_) | Self::LoginCut | Self::Vanished => "vm_connection_lost",
             Self::Slow { .. } => "vm_timeout",

@@ -4,9 +4,12 @@
 //! certificate means anything is decided here: an approved CA, a host certificate, this very
 //! instance, valid now. A plain key is refused whatever it is; there is no first use to trust.
 
+use super::doors::{Connected, Doors, Knock};
+use audit_schema::event::ChannelKind;
 use bastion_core::{hostcert, id::InstanceId};
 use russh::{
-    client,
+    Channel, ChannelOpenFailure,
+    client::{self, ChannelOpenHandle, Msg, Session},
     keys::{
         PublicKeyOrCertificate,
         ssh_key::{Certificate, public::KeyData},
@@ -19,6 +22,7 @@ pub(crate) struct HostHandler {
     authorities: Arc<[KeyData]>,
     instance: InstanceId,
     refusal: Refusal,
+    doors: Doors,
 }
 
 /// Why the VM was refused; russh's own error only says that it was.
@@ -40,7 +44,12 @@ impl HostHandler {
             authorities: Arc::clone(authorities),
             instance: instance.clone(),
             refusal: Refusal::default(),
+            doors: Doors::default(),
         }
+    }
+
+    pub(super) fn doors(&self) -> Doors {
+        self.doors.clone()
     }
 
     pub(super) fn refusal(&self) -> Refusal {
@@ -80,4 +89,97 @@ impl client::Handler for HostHandler {
             }
         }
     }
+
+    // ---- what the VM opens: see [`super::doors`] -----------------------------------------------
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let (kind, from) = (ChannelKind::ForwardAgent, Connected::default());
+        self.doors.knock(Knock { kind, channel, reply, from }).await;
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        channel: Channel<Msg>,
+        originator: &str,
+        originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let by = (originator.to_owned(), originator_port);
+        let (kind, from) = (ChannelKind::ForwardX11, Connected { by, ..Connected::default() });
+        self.doors.knock(Knock { kind, channel, reply, from }).await;
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        address: &str,
+        port: u32,
+        originator: &str,
+        originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let from = Connected {
+            to: (address.to_owned(), port),
+            by: (originator.to_owned(), originator_port),
+        };
+        let kind = ChannelKind::ForwardRemote;
+        self.doors.knock(Knock { kind, channel, reply, from }).await;
+        Ok(())
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        refuse(reply).await
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _host: &str,
+        _port: u32,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        refuse(reply).await
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _channel: Channel<Msg>,
+        _path: &str,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        refuse(reply).await
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _channel: Channel<Msg>,
+        _path: &str,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        refuse(reply).await
+    }
+}
+
+async fn refuse(reply: ChannelOpenHandle) -> Result<(), russh::Error> {
+    reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+    Ok(())
 }

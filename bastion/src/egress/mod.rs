@@ -9,23 +9,28 @@
 //! A VM that does not prove which instance it is gets nothing from us, not even a login attempt.
 
 mod algorithms;
+mod doors;
 mod error;
 mod host;
+mod purpose;
 mod spare;
 mod stream;
 
+pub use doors::{Connected, Knock};
 pub use error::EgressError;
+pub use purpose::Purpose;
 pub use spare::Spare;
 pub use stream::Gate;
 
 use crate::{
     ca::Lease,
     relay::{
-        downstream::{Kind, Setup},
+        downstream::{Kind, Setup, X11},
         socket,
     },
 };
 use algorithms::Configs;
+use audit_schema::event::ChannelKind;
 use bastion_core::{
     authorize::Grant,
     id::InstanceId,
@@ -35,9 +40,10 @@ use bastion_core::{
     },
     vm::VmInstance,
 };
+use doors::Doors;
 use host::HostHandler;
 use russh::{
-    ChannelMsg, ChannelReadHalf, ChannelWriteHalf,
+    Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf,
     client::{self, AuthResult},
     keys::{PrivateKey, ssh_key},
 };
@@ -50,7 +56,7 @@ use std::{
     time::Duration,
 };
 use stream::VmSocket;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 
 /// Dials VMs.
 #[derive(Clone, Debug)]
@@ -87,6 +93,7 @@ pub struct Dialled {
     handle: client::Handle<HostHandler>,
     gate: Gate,
     local: IpAddr,
+    doors: Doors,
 }
 
 /// A VM's side of one channel.
@@ -94,8 +101,10 @@ pub struct Upstream {
     pub(crate) read: ChannelReadHalf,
     pub(crate) write: ChannelWriteHalf<client::Msg>,
     pub(crate) gate: Gate,
-    /// Keeps the connection: it ends when the last sender is gone.
-    pub(crate) handle: client::Handle<HostHandler>,
+    /// Keeps the connection: it ends when the last sender is gone. None where this is one of
+    /// several channels of a connection that somebody else keeps.
+    pub(crate) handle: Option<client::Handle<HostHandler>>,
+    doors: Doors,
 }
 
 impl Route {
@@ -184,10 +193,10 @@ impl Egress {
         socket::give_up_after(&stream, algorithms::silence(self.keepalive));
         let gate = Gate::default();
         let handler = HostHandler::new(&self.authorities, &route.instance);
-        let refusal = handler.refusal();
+        let (refusal, doors) = (handler.refusal(), handler.doors());
         let stream = VmSocket::new(stream, gate.clone());
         match client::connect_stream(config, stream, handler).await {
-            Ok(handle) => Ok(Dialled { handle, gate, local }),
+            Ok(handle) => Ok(Dialled { handle, gate, local, doors }),
             Err(cause) => Err(match refusal.take() {
                 Some(why) => EgressError::HostRefused(why),
                 None => EgressError::Handshake(cause),
@@ -210,11 +219,20 @@ impl Dialled {
             certificate: alive.certificate().clone(),
             key: Arc::new(alive.key().clone()),
         };
-        unless_ended(lease, self.log_in(who)).await
+        unless_ended(lease, self.log_in_for(who, &Purpose::of(lease.grant()))).await
     }
 
-    /// Logs in and opens the channel.
-    pub async fn log_in(mut self, who: Credentials) -> Result<Upstream, EgressError> {
+    /// Logs in and opens a session channel.
+    pub async fn log_in(self, who: Credentials) -> Result<Upstream, EgressError> {
+        self.log_in_for(who, &Purpose::Session).await
+    }
+
+    /// Logs in and opens what the login is for.
+    async fn log_in_for(
+        mut self,
+        who: Credentials,
+        purpose: &Purpose,
+    ) -> Result<Upstream, EgressError> {
         let login = self.handle.authenticate_openssh_cert(who.unix_user, who.key, who.certificate);
         match within("the login", EGRESS_LOGIN_SECONDS, login).await? {
             Ok(AuthResult::Success) => {}
@@ -225,22 +243,53 @@ impl Dialled {
             Ok(AuthResult::Failure { .. }) => return Err(EgressError::CertificateRefused),
             Err(cause) => return Err(EgressError::Lost(cause)),
         }
-        let open = self.handle.channel_open_session();
+        let open = purpose.open(&self.handle);
         let channel = match within("opening the channel", EGRESS_OPEN_SECONDS, open).await? {
             Ok(channel) => channel,
             Err(russh::Error::ChannelOpenFailure(why)) => {
-                return Err(EgressError::ChannelRefused(format!("{why:?}")));
+                return Err(purpose.refused(&why));
             }
             Err(cause) => return Err(EgressError::Lost(cause)),
         };
         let (read, write) = channel.split();
-        Ok(Upstream { read, write, gate: self.gate, handle: self.handle })
+        let (gate, handle, doors) = (self.gate, Some(self.handle), self.doors);
+        Ok(Upstream { read, write, gate, handle, doors })
     }
 }
 
 impl Upstream {
+    /// Lets the VM open channels of these kinds from now on.
+    pub(crate) fn lend(&self, kinds: Vec<ChannelKind>) -> mpsc::Receiver<Knock> {
+        self.doors.open(kinds)
+    }
+
+    /// The VM's side of a channel that it opened. It shares the connection, so its output is never
+    /// held back at its source, which would hold back the others: it waits in the outbox, within
+    /// that one's quota.
+    pub(crate) fn opened_by_vm(channel: Channel<client::Msg>) -> Self {
+        let (read, write) = channel.split();
+        Self { read, write, gate: Gate::default(), handle: None, doors: Doors::default() }
+    }
+
+    /// Has the VM listen on its loopback; the port that it is.
+    pub(crate) async fn listen(&self, host: &str, port: u16) -> Result<u16, EgressError> {
+        let Some(handle) = &self.handle else { return Err(EgressError::Vanished) };
+        let asked = handle.tcpip_forward(host, u32::from(port));
+        match within("listening", EGRESS_OPEN_SECONDS, asked).await? {
+            // russh says zero where the port is the one that was asked for.
+            Ok(0) => Ok(port),
+            Ok(chosen) => u16::try_from(chosen).map_err(|_| EgressError::ForwardingRefused),
+            Err(russh::Error::RequestDenied) => Err(EgressError::ForwardingRefused),
+            Err(cause) => Err(EgressError::Lost(cause)),
+        }
+    }
+
     /// Asks for the terminal, the environment and the program, and waits for the VM's yes.
     pub(crate) async fn start(&mut self, setup: &Setup) -> Result<(), EgressError> {
+        if matches!(setup.kind, Kind::Forward(_)) {
+            // The connection is there: nothing more is asked.
+            return Ok(());
+        }
         let write = &self.write;
         let mut replies = 1;
         let ask = async {
@@ -253,6 +302,16 @@ impl Upstream {
                     .await?;
                 replies += 1;
             }
+            if setup.lent.agent {
+                // A VM that lends no way goes without, as with any server.
+                write.agent_forward(false).await?;
+            }
+            if let Some(x11) = &setup.lent.x11 {
+                let X11 { single, protocol, cookie, screen } = x11;
+                write
+                    .request_x11(false, *single, protocol.as_str(), cookie.as_str(), *screen)
+                    .await?;
+            }
             for (name, value) in &setup.env {
                 // A VM that does not accept the variable does without: so would sshd's client.
                 write.set_env(false, name.as_str(), value.as_str()).await?;
@@ -261,6 +320,7 @@ impl Upstream {
                 Kind::Shell => write.request_shell(true).await,
                 Kind::Exec(command) => write.exec(true, command.clone()).await,
                 Kind::Sftp => write.request_subsystem(true, "sftp").await,
+                Kind::Forward(_) => Ok(()),
             }
         };
         ask.await.map_err(EgressError::Lost)?;

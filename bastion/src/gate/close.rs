@@ -131,6 +131,7 @@ async fn close(batch: &mut Batch, grant: &Grant, ended: Ended) -> Result<(), Cha
         bytes_in: ended.bytes_in,
         bytes_out: ended.bytes_out,
         channel: grant.request().kind,
+        destination: grant.destination_name(),
         duration_ms: ended.duration_ms,
         exit_signal: ended.exit_signal,
         exit_status: ended.exit_status,

@@ -11,6 +11,7 @@ use audit_schema::{event::Level, hash::Hash, time::Timestamp};
 use bastion_core::{
     authorize::{ConsentFact, Facts, SignatureFact},
     consent::{ApproverKey, TicketState},
+    destination::Destination,
     id::{CustomerId, InstanceId, OperatorId, ServiceId, VmName},
     operator::Operator,
     request::AccessRequest,
@@ -48,7 +49,7 @@ pub async fn of_request(
         signatures_needed: 0,
         approver_keys: Vec::new(),
         consents: Vec::new(),
-        destination: None,
+        destinations: Vec::new(),
     };
     if let Some(instance) = instance {
         facts.service = service(tx, &instance.service).await?;
@@ -57,6 +58,9 @@ pub async fn of_request(
             facts.signatures_needed = signatures_needed(tx, &instance.customer).await?;
             facts.approver_keys = approver_keys(tx, &instance.customer).await?;
             facts.consents = consents(tx, &instance.customer, now).await?;
+        }
+        if request.destination.is_some() {
+            facts.destinations = destinations(tx, &instance.id).await?;
         }
         facts.instance = Some(instance);
     }
@@ -116,14 +120,38 @@ async fn accounts(tx: &mut Tx, instance: &InstanceId) -> Result<Vec<Account>, St
     let sql = "SELECT name, level, unix_user FROM accounts WHERE instance = $1 ORDER BY name";
     let mut accounts = Vec::new();
     for row in tx.rows(sql, &args![instance]).await? {
-        let level = match row.text(1)?.as_str() {
-            "troubleshoot" => Level::Troubleshoot,
-            "data" => Level::Data,
-            other => return Err(StoreError::Shape(format!("the level `{other}`"))),
-        };
+        let level = level(&row.text(1)?)?;
         accounts.push(Account { name: row.parsed(0)?, level, unix_user: row.text(2)? });
     }
     Ok(accounts)
+}
+
+/// What forwards may go to on an instance, by name.
+pub async fn destinations(
+    tx: &mut Tx,
+    instance: &InstanceId,
+) -> Result<Vec<Destination>, StoreError> {
+    let sql = "SELECT name, spot, level, description FROM destinations WHERE instance = $1 \
+               ORDER BY name";
+    let mut listed = Vec::new();
+    for row in tx.rows(sql, &args![instance]).await? {
+        listed.push(Destination {
+            name: row.parsed(0)?,
+            instance: instance.clone(),
+            spot: row.parsed(1)?,
+            level: level(&row.text(2)?)?,
+            description: row.text(3)?,
+        });
+    }
+    Ok(listed)
+}
+
+fn level(word: &str) -> Result<Level, StoreError> {
+    match word {
+        "troubleshoot" => Ok(Level::Troubleshoot),
+        "data" => Ok(Level::Data),
+        other => Err(StoreError::Shape(format!("the level `{other}`"))),
+    }
 }
 
 /// A service with its source ranges.

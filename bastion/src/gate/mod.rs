@@ -193,7 +193,7 @@ impl NewEntry {
             None => entry,
         };
         match &request.destination {
-            Some((host, port)) => entry.with("destination", format!("{host}:{port}")),
+            Some(wanted) => entry.with("destination", wanted.to_string()),
             None => entry,
         }
     }
@@ -205,8 +205,10 @@ async fn lease(batch: &mut Batch, grant: &Grant, serial: u64) -> Result<(), Stor
     let gateway = batch.gateway().to_owned();
     let consent = grant.consent();
     let sql = "INSERT INTO leases (id, serial, gateway, session, operator, customer, service, vm, \
-               instance, account, level, kind, ticket, revision, source, granted_at, deadline) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+               instance, account, level, kind, ticket, revision, source, granted_at, deadline, \
+               destination) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+               $18)";
     let instance = grant.instance();
     let row = args![
         &request.lease,
@@ -225,7 +227,8 @@ async fn lease(batch: &mut Batch, grant: &Grant, serial: u64) -> Result<(), Stor
         consent.map(|consent| consent.revision),
         request.source.to_string(),
         grant.granted_at(),
-        grant.deadline()
+        grant.deadline(),
+        grant.destination_name()
     ];
     batch.tx().run(sql, &row).await?;
     if let Some(consent) = consent.filter(|consent| consent.first_use) {

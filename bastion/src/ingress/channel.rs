@@ -9,7 +9,7 @@
 //! [`Recorded`]: crate::ledger::Recorded
 
 use super::{
-    close::{self, Last, Over},
+    close::{self, Last, Mouth, Over},
     fault::Fault,
     session::Session,
     start::{Asked, Start},
@@ -24,7 +24,7 @@ use crate::{
     metrics::METRICS,
     relay::{
         self, Terms,
-        downstream::{Downstream, Kind, Setup},
+        downstream::{Downstream, Kind, Lent, Setup},
         recording::ChannelMeta,
     },
 };
@@ -33,10 +33,9 @@ use bastion_core::{
     consent::RecordingLevel,
     id::{AccountName, LeaseId, OperatorId, VmName},
     limits::EVIDENCE_WAITING_MAX,
-    request::AccessRequest,
+    request::{AccessRequest, Beside},
 };
 use futures_util::future::BoxFuture;
-use russh::{ChannelWriteHalf, server::Msg};
 use std::{sync::Arc, time::Instant};
 use tokio::sync::mpsc;
 
@@ -49,8 +48,9 @@ pub(super) struct To {
 
 /// Takes a channel to a VM, and speaks its end.
 pub(super) async fn run(session: &Session, to: To, asked: Asked) {
-    let Asked { what, pty, env, input, write, handle, spare, held, .. } = asked;
-    let setup = Setup { kind: program(&what), pty, env, notice: None };
+    let Asked { what, pty, env, input, write, handle, opening, spare, held, .. } = asked;
+    let kind = what.kind();
+    let setup = Setup { kind: program(&what), pty, env, lent: Lent::default(), notice: None };
     let terminal = setup.pty.is_some();
     session.patience().await;
     let running = session.run();
@@ -60,9 +60,10 @@ pub(super) async fn run(session: &Session, to: To, asked: Asked) {
     };
     let over = match asked {
         Ok(request) => {
-            pass(session, (request, spare), Downstream { input, write, handle, setup }).await
+            let operator = Downstream { input, write, handle, setup, opening };
+            pass(session, (request, spare), operator).await
         }
-        Err(fault) => Over::spoken(write, &fault),
+        Err(fault) => Over::spoken(Mouth { write, opening, kind }, &fault),
     };
     over.speak(terminal).await;
     drop(running);
@@ -76,16 +77,17 @@ async fn pass(
     mut operator: Downstream,
 ) -> Over {
     let app = &session.app;
+    let kind = request.kind;
     let drafting = Arc::clone(app);
     let decided = app.gate.decide(request, move |batch, grant| draft(drafting, batch, grant));
     let issuance = match step("decide", decided).await {
         Ok(Ok(granted)) => granted.split(),
-        Ok(Err(denial)) => return Over::denied(session, operator.write, denial.get()),
-        Err(error) => return Over::spoken(operator.write, &Fault::from(error)),
+        Ok(Err(denial)) => return Over::denied(session, Mouth::of(operator, kind), denial.get()),
+        Err(error) => return Over::spoken(Mouth::of(operator, kind), &Fault::from(error)),
     };
     let issuance = match issuance {
         Ok(issuance) => issuance,
-        Err(undrafted) => return undrafted.into_inner().end(app, operator.write).await,
+        Err(undrafted) => return undrafted.into_inner().end(app, operator).await,
     };
     let mut last = Last::of(issuance.get().grant());
     operator.setup.notice = operator.setup.pty.is_some().then(|| notice(issuance.get().grant()));
@@ -102,11 +104,12 @@ async fn pass(
         Ok((lease, vm, recording)) => {
             let (evidence, entered) = mpsc::channel(EVIDENCE_WAITING_MAX);
             let terms = Terms::of(&lease, app.config.ingress.idle);
+            operator.accept().await;
             let relayed = relay::run(operator, vm, recording, terms, evidence);
             let (closing, ()) = tokio::join!(relayed, close::enter(app, &lease, entered));
             close::ended(app, last, closing).await
         }
-        Err(fault) => close::never_began(app, last, operator.write, fault).await,
+        Err(fault) => close::never_began(app, last, operator, fault).await,
     }
 }
 
@@ -114,8 +117,8 @@ async fn pass(
 struct Undrafted(Box<Grant>, Fault);
 
 impl Undrafted {
-    async fn end(self, app: &App, write: ChannelWriteHalf<Msg>) -> Over {
-        close::never_began(app, Last::of(&self.0), write, self.1).await
+    async fn end(self, app: &App, operator: Downstream) -> Over {
+        close::never_began(app, Last::of(&self.0), operator, self.1).await
     }
 }
 
@@ -160,9 +163,13 @@ fn request(session: &Session, to: To, what: &Start, pty: bool) -> Result<AccessR
         pty,
         command: match what {
             Start::Exec(command) => Some(command.clone()),
-            Start::Shell | Start::Sftp => None,
+            Start::Shell | Start::Sftp | Start::Forward(_) => None,
         },
-        destination: None,
+        destination: match what {
+            Start::Forward(wanted) => Some(wanted.clone()),
+            Start::Shell | Start::Exec(_) | Start::Sftp => None,
+        },
+        beside: Beside::default(),
     })
 }
 
@@ -171,6 +178,7 @@ fn program(what: &Start) -> Kind {
         Start::Shell => Kind::Shell,
         Start::Exec(command) => Kind::Exec(command.clone()),
         Start::Sftp => Kind::Sftp,
+        Start::Forward(wanted) => Kind::Forward(wanted.to_string()),
     }
 }
 

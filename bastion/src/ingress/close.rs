@@ -1,22 +1,26 @@
 //! The end of a channel: its evidence while it runs, its last entry, its last words.
 
-use super::{EXIT_DENIED, fault::Fault, session::Session, voice::Voice};
+use super::{EXIT_DENIED, fault::Fault, refusal, session::Session, voice::Voice};
 use crate::{
     app::{App, End},
     ca::Lease,
     gate::close::{Ended, FileEvent},
     ledger::LedgerError,
     metrics::METRICS,
-    relay::{Closing, Evidence, Exit, recording::Segment},
+    relay::{Closing, Evidence, Exit, downstream::Downstream, recording::Segment},
 };
-use audit_schema::event::Outcome;
+use audit_schema::event::{ChannelKind, Outcome};
 use bastion_core::{
     authorize::{Denial, Grant},
+    channel::is_forward,
     id::RecordingId,
     lease::Cause,
     limits::EVIDENCE_WAITING_MAX,
 };
-use russh::{ChannelWriteHalf, Sig, server::Msg};
+use russh::{
+    ChannelWriteHalf, Sig,
+    server::{ChannelOpenHandle, Msg},
+};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -27,9 +31,26 @@ pub(super) struct Last {
     began: Instant,
 }
 
+/// Where the last words of a channel can be heard.
+pub(super) struct Mouth {
+    /// The channel.
+    pub write: ChannelWriteHalf<Msg>,
+    /// The answer to its opening, if that waits still.
+    pub opening: Option<ChannelOpenHandle>,
+    /// What kind of channel it is.
+    pub kind: ChannelKind,
+}
+
+impl Mouth {
+    /// The operator's side of a channel of this kind.
+    pub fn of(operator: Downstream, kind: ChannelKind) -> Self {
+        Self { write: operator.write, opening: operator.opening, kind }
+    }
+}
+
 /// A channel that is over, but for its last words.
 pub(super) struct Over {
-    write: ChannelWriteHalf<Msg>,
+    mouth: Mouth,
     words: Option<String>,
     /// The operator has not been told an exit status or signal.
     unanswered: bool,
@@ -49,7 +70,7 @@ impl Last {
 
 impl Over {
     /// A denial, whose entry is durable.
-    pub fn denied(session: &Session, write: ChannelWriteHalf<Msg>, denial: &Denial) -> Self {
+    pub fn denied(session: &Session, mouth: Mouth, denial: &Denial) -> Self {
         if !session.may_be_refused_again() {
             session.end(End::Refusals);
         }
@@ -57,25 +78,37 @@ impl Over {
         tracing::info!(reason = denial.reason().as_str(), "denied");
         // The rule that decided, by its stable name, for whoever asks about it or scripts it.
         let words = format!("bastion: {} [{}]", denial.sentence(), denial.spoken_reason());
-        Self { write, words: Some(words), unanswered: true }
+        Self { mouth, words: Some(words), unanswered: true }
     }
 
     /// Something else that the operator has to be told.
-    pub fn spoken(write: ChannelWriteHalf<Msg>, fault: &Fault) -> Self {
-        let sentence = fault.sentence.strip_prefix("bastion: ").unwrap_or(&fault.sentence);
-        Self { write, words: Some(format!("bastion: {sentence}")), unanswered: true }
+    pub fn spoken(mouth: Mouth, fault: &Fault) -> Self {
+        Self::said(mouth, fault.sentence.strip_prefix("bastion: ").unwrap_or(&fault.sentence))
+    }
+
+    /// A sentence.
+    pub fn said(mouth: Mouth, sentence: &str) -> Self {
+        Self { mouth, words: Some(format!("bastion: {sentence}")), unanswered: true }
     }
 
     /// Says what there is to say, and closes the channel.
     pub async fn speak(self, terminal: bool) {
-        let voice = Voice::new(self.write, terminal);
-        match (self.words, self.unanswered) {
-            (Some(words), true) => voice.last_words(&format!("{words}\n"), EXIT_DENIED).await,
-            (Some(words), false) => {
+        let Mouth { write, opening, kind } = self.mouth;
+        let voice = Voice::new(write, terminal);
+        match (opening, self.words, self.unanswered) {
+            (Some(opening), words, _) => {
+                opening.reject(refusal::failure(&words.unwrap_or_default())).await;
+            }
+            // An open forward carries somebody else's bytes: there is no place for words of ours.
+            (None, _, _) if is_forward(kind) => voice.close().await,
+            (None, Some(words), true) => {
+                voice.last_words(&format!("{words}\n"), EXIT_DENIED).await;
+            }
+            (None, Some(words), false) => {
                 voice.say(&format!("{words}\n")).await;
                 voice.close().await;
             }
-            (None, _) => voice.close().await,
+            (None, None, _) => voice.close().await,
         }
     }
 }
@@ -173,17 +206,13 @@ pub(super) async fn ended(app: &App, last: Last, closing: Closing) -> Over {
         files: Vec::new(),
     };
     record(app, &last.grant, ended).await;
-    Over { write: closing.write, words, unanswered }
+    let mouth = Mouth { write: closing.write, opening: None, kind: last.grant.kind() };
+    Over { mouth, words, unanswered }
 }
 
 /// The end of a channel that was granted and never began.
-pub(super) async fn never_began(
-    app: &App,
-    last: Last,
-    write: ChannelWriteHalf<Msg>,
-    fault: Fault,
-) -> Over {
-    let over = Over::spoken(write, &fault);
+pub(super) async fn never_began(app: &App, last: Last, operator: Downstream, fault: Fault) -> Over {
+    let over = Over::spoken(Mouth::of(operator, last.grant.kind()), &fault);
     let duration = last.began.elapsed();
     let ended = Ended {
         outcome: fault.outcome,

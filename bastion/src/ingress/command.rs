@@ -34,7 +34,7 @@ pub(super) async fn run(session: &Session, asked: Asked) {
     let line = match asked.what {
         Start::Exec(line) => line,
         Start::Shell => b"help".to_vec(),
-        Start::Sftp => {
+        Start::Sftp | Start::Forward(_) => {
             let said =
                 "bastion: there are no files here: name a VM, as in sftp ACCOUNT+VM@bastion\n";
             return voice.last_words(said, super::EXIT_DENIED).await;

@@ -21,7 +21,7 @@ use crate::{
     relay::downstream::{Inbox, Input, Pty, WindowSize},
 };
 use audit_schema::event::ChannelKind;
-use bastion_core::{channel, limits::TERM_BYTES_MAX};
+use bastion_core::{channel, destination::Wanted, limits::TERM_BYTES_MAX};
 use russh::{
     Channel, ChannelId, ChannelWriteHalf, Disconnect, Sig,
     keys::ssh_key::Certificate,
@@ -126,11 +126,37 @@ impl Handler {
             input: waiting.input,
             write: waiting.write,
             handle: session.handle(),
+            opening: None,
             spare: self.line.spare(),
             held: waiting.held,
         };
         start::spawn(ours, asked);
         Ok(())
+    }
+
+    /// A connection that the peer wants, with its inbox in place.
+    fn forward(
+        &mut self,
+        (channel, reply): (Channel<Msg>, ChannelOpenHandle),
+        wanted: Wanted,
+        session: &server::Session,
+    ) -> Result<Asked, HandlerError> {
+        let id = channel.id();
+        let (_, write) = channel.split();
+        let (inbox, input) = self.line.flow().channel(id);
+        self.channels.insert(id, Open { inbox, waiting: None });
+        Ok(Asked {
+            login: self.line.meaning(&self.login),
+            what: Start::Forward(wanted),
+            pty: None,
+            env: Vec::new(),
+            input,
+            write,
+            handle: session.handle(),
+            opening: Some(reply),
+            spare: None,
+            held: self.line.hold(self.session()?),
+        })
     }
 
     /// Enters a refused request, before it is answered.
@@ -274,37 +300,42 @@ impl server::Handler for Handler {
         _originator: &str,
         _originator_port: u32,
         reply: ChannelOpenHandle,
-        _session: &mut server::Session,
+        session: &mut server::Session,
     ) -> Result<(), HandlerError> {
         let ours = self.session()?.clone();
         if !self.has_room() {
             reply.reject(refusal::failure(refusal::CHANNELS)).await;
             return Ok(());
         }
-        let wanted = jump::Wanted { host: host.to_owned(), port };
-        if self.line.outer().is_some() {
-            // Inside a connection to a VM there is no way on: one hop, one VM.
-            jump::refuse(ours, wanted, reply);
+        let Some(forward) = Wanted::tcp(host, port) else {
+            reply.reject(refusal::failure(refusal::PORT)).await;
             return Ok(());
+        };
+        let asked = self.forward((channel, reply), forward, session)?;
+        if self.line.outer().is_some() {
+            // Inside a connection to a VM there is no other VM: one hop, one VM.
+            start::spawn(ours, asked);
+        } else {
+            let wanted = jump::Wanted { host: host.to_owned(), port };
+            jump::spawn(self.line.shared().clone(), ours, wanted, asked);
         }
-        let id = channel.id();
-        let (_, write) = channel.split();
-        let (inbox, input) = self.line.flow().channel(id);
-        self.channels.insert(id, Open { inbox, waiting: None });
-        let tunnel = jump::Tunnel { input, write, reply, held: self.line.hold(&ours) };
-        jump::spawn(self.line.shared().clone(), ours, wanted, tunnel);
         Ok(())
     }
 
     async fn channel_open_direct_streamlocal(
         &mut self,
-        _channel: Channel<Msg>,
+        channel: Channel<Msg>,
         path: &str,
         reply: ChannelOpenHandle,
-        _session: &mut server::Session,
+        session: &mut server::Session,
     ) -> Result<(), HandlerError> {
-        self.refused(refusal::DESTINATION, path).await?;
-        reply.reject(refusal::failure(refusal::SOCKET)).await;
+        let ours = self.session()?.clone();
+        if !self.has_room() {
+            reply.reject(refusal::failure(refusal::CHANNELS)).await;
+            return Ok(());
+        }
+        let wanted = Wanted::Unix { path: path.to_owned() };
+        start::spawn(ours, self.forward((channel, reply), wanted, session)?);
         Ok(())
     }
 

@@ -9,20 +9,15 @@
 use super::{
     Shared,
     ahead::Ahead,
-    connection::{self, Form, Held, Wire},
+    connection::{self, Form, Wire},
     login::vm_name,
     refusal,
     session::Session,
+    start::{self, Asked},
 };
-use crate::app::End;
 use crate::egress::Route;
-use crate::relay::downstream::{Flow, Input};
-use audit_schema::event::ChannelKind;
+use crate::relay::downstream::Flow;
 use bastion_core::vm::VmInstance;
-use russh::{
-    ChannelWriteHalf,
-    server::{ChannelOpenHandle, Msg},
-};
 use std::sync::Arc;
 use tracing::Instrument;
 
@@ -32,43 +27,18 @@ pub(super) struct Wanted {
     pub port: u32,
 }
 
-/// The channel that would carry the connection.
-pub(super) struct Tunnel {
-    pub input: Input,
-    pub write: ChannelWriteHalf<Msg>,
-    pub reply: ChannelOpenHandle,
-    pub held: Held,
-}
-
 /// Answers a wanted connection, in a task of its own.
-pub(super) fn spawn(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, tunnel: Tunnel) {
+pub(super) fn spawn(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, asked: Asked) {
     let span = tracing::info_span!("jump", session = %session.id);
-    tokio::spawn(answer(shared, session, wanted, tunnel).instrument(span));
+    tokio::spawn(answer(shared, session, wanted, asked).instrument(span));
 }
 
-/// Refuses a wanted connection, in a task of its own.
-pub(super) fn refuse(session: Arc<Session>, wanted: Wanted, reply: ChannelOpenHandle) {
-    tokio::spawn(async move { say_no(&session, &wanted, reply).await });
-}
-
-/// Enters the refusal, then speaks it.
-async fn say_no(session: &Session, wanted: &Wanted, reply: ChannelOpenHandle) {
-    let asked = format!("{}:{}", wanted.host, wanted.port);
-    let refusal = refusal::DESTINATION;
-    let said = match refusal::record(session, ChannelKind::Forward, refusal, &asked).await {
-        Ok(()) => refusal.sentence,
-        Err(error) => {
-            tracing::error!(%error, "a refused forward could not be entered");
-            End::Log.sentence()
-        }
-    };
-    reply.reject(refusal::failure(said)).await;
-}
-
-async fn answer(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, tunnel: Tunnel) {
+async fn answer(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, asked: Asked) {
     let Some(instance) = destination(&session, &wanted).await else {
-        return say_no(&session, &wanted, tunnel.reply).await;
+        // Somewhere that a VM can reach, if one is named before the `@`; else nowhere.
+        return start::spawn(session, asked);
     };
+    let Asked { input, write, opening: Some(reply), held, .. } = asked else { return };
     // The operator is known, and will want this VM: it is dialled while they log in once more.
     let ahead = Ahead::to(&session, Route::to(&instance));
     let vm = instance.vm;
@@ -77,10 +47,9 @@ async fn answer(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, tunn
         Err(error) => {
             tracing::error!(%error, %vm, "no host certificate for a VM");
             let said = "the gateway cannot make a host certificate: tell a security officer";
-            return tunnel.reply.reject(refusal::failure(said)).await;
+            return reply.reject(refusal::failure(said)).await;
         }
     };
-    let Tunnel { input, write, reply, held } = tunnel;
     reply.accept().await;
     let flow = Flow::new(&shared.app.spools);
     let stream = flow.socket(tokio::io::join(input, Box::pin(write.make_writer())));

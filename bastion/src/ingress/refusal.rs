@@ -12,7 +12,7 @@ use russh::ChannelOpenFailure;
 /// SSH's code for "administratively prohibited".
 const PROHIBITED: u32 = 1;
 
-pub(super) const SOCKET: &str = "forwarding to a socket is not offered: run a command instead";
+pub(super) const PORT: &str = "there is no such port: use 1 to 65535";
 pub(super) const CHANNELS: &str = "too many channels are open: close one, or connect once more";
 
 /// Why something is refused: a word for the entry and a sentence for the peer.

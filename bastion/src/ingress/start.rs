@@ -1,20 +1,22 @@
 //! What a channel is for, and who takes it from here.
 
 use super::{
-    channel, command,
+    channel,
+    close::{Mouth, Over},
+    command,
     connection::Held,
     login::Login,
     refusal::{self, Refusal},
     session::Session,
-    voice::Voice,
 };
 use crate::app::End;
 use crate::egress::Spare;
 use crate::relay::downstream::{Input, Pty};
 use audit_schema::event::ChannelKind;
+use bastion_core::destination::Wanted;
 use russh::{
     ChannelWriteHalf,
-    server::{Handle, Msg},
+    server::{ChannelOpenHandle, Handle, Msg},
 };
 use std::sync::Arc;
 use tracing::Instrument;
@@ -28,6 +30,8 @@ pub(super) enum Start {
     Exec(Vec<u8>),
     /// The sftp subsystem.
     Sftp,
+    /// A connection to somewhere that the VM can reach.
+    Forward(Wanted),
 }
 
 impl Start {
@@ -37,6 +41,7 @@ impl Start {
             Self::Shell => ChannelKind::Shell,
             Self::Exec(_) => ChannelKind::Exec,
             Self::Sftp => ChannelKind::Sftp,
+            Self::Forward(wanted) => wanted.kind(),
         }
     }
 }
@@ -50,6 +55,8 @@ pub(super) struct Asked {
     pub input: Input,
     pub write: ChannelWriteHalf<Msg>,
     pub handle: Handle,
+    /// The answer to a forward; other channels have theirs.
+    pub opening: Option<ChannelOpenHandle>,
     /// The VM, dialled before it was asked for.
     pub spare: Option<Spare>,
     /// Dropped when the channel is over.
@@ -71,7 +78,13 @@ pub(super) fn spawn(session: Arc<Session>, asked: Asked) {
 
 async fn run(session: Arc<Session>, asked: Asked) {
     match (&asked.login, session.identity.operator().cloned()) {
-        (Login::Commands, _) => command::run(&session, asked).await,
+        (Login::Commands, _) => match &asked.what {
+            Start::Forward(wanted) => {
+                let typed = wanted.to_string();
+                refuse(&session, refusal::DESTINATION, &typed, asked).await;
+            }
+            _ => command::run(&session, asked).await,
+        },
         (Login::Vm { account, vm }, Some(operator)) => {
             let to = channel::To { operator, account: account.clone(), vm: vm.clone() };
             channel::run(&session, to, asked).await;
@@ -89,13 +102,15 @@ async fn run(session: Arc<Session>, asked: Asked) {
 
 /// Enters a refusal and speaks it on the channel.
 async fn refuse(session: &Session, refusal: Refusal, typed: &str, asked: Asked) {
-    let voice = Voice::new(asked.write, asked.pty.is_some());
-    let sentence = match refusal::record(session, asked.what.kind(), refusal, typed).await {
+    let kind = asked.what.kind();
+    let sentence = match refusal::record(session, kind, refusal, typed).await {
         Ok(()) => refusal.sentence,
         Err(error) => {
             tracing::error!(%error, "a refusal could not be entered");
             End::Log.sentence()
         }
     };
-    voice.last_words(&format!("bastion: {sentence}\n"), super::EXIT_DENIED).await;
+    let terminal = asked.pty.is_some();
+    let mouth = Mouth { write: asked.write, opening: asked.opening, kind };
+    Over::said(mouth, sentence).speak(terminal).await;
 }

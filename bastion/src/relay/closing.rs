@@ -94,14 +94,18 @@ pub(super) enum Ending {
     /// Under a rule on the direction of files.
     Lost(Lost, FileRule),
     Unrecorded(RecordingFailed),
+    /// A forward that is SSH.
+    CarriesSsh,
+    /// A forward whose far end is over.
+    FarEndClosed,
 }
 
 impl Ending {
     pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Self::ProgramEnded | Self::OperatorLeft => Outcome::Completed,
+            Self::ProgramEnded | Self::OperatorLeft | Self::FarEndClosed => Outcome::Completed,
             Self::NotStarted(_) => Outcome::Unreachable,
-            Self::Cut(_) | Self::Overrun(_) | Self::Lost(..) => Outcome::Cut,
+            Self::Cut(_) | Self::Overrun(_) | Self::Lost(..) | Self::CarriesSsh => Outcome::Cut,
             Self::VmLost | Self::Unrecorded(_) => Outcome::Failed,
         }
     }
@@ -116,6 +120,8 @@ impl Ending {
             Self::Overrun(_) => "backlog_overrun",
             Self::Lost(Lost::Framing, _) => "sftp_not_followed",
             Self::Lost(Lost::Refusals, _) => "refusals",
+            Self::CarriesSsh => "forward_carries_ssh",
+            Self::FarEndClosed => "far_end_closed",
             Self::Unrecorded(_) => Cause::RecordingFailed.as_str(),
         }
     }
@@ -124,12 +130,13 @@ impl Ending {
         let ends =
             |why: &dyn std::fmt::Display| Some(format!("bastion: this channel ends now: {why}."));
         match self {
-            Self::ProgramEnded | Self::OperatorLeft => None,
+            Self::ProgramEnded | Self::OperatorLeft | Self::FarEndClosed => None,
             Self::VmLost => ends(&"the connection to the VM was lost"),
             Self::NotStarted(why) => Some(format!("bastion: {why}.")),
             Self::Cut(cause) => Some(cause.sentence()),
             Self::Overrun(why) => ends(why),
             Self::Lost(lost, rule) => ends(&lost.sentence(rule)),
+            Self::CarriesSsh => ends(&"a forward may not carry ssh: connect through the bastion"),
             Self::Unrecorded(why) => ends(why),
         }
     }

@@ -9,6 +9,7 @@
 //! (`eow@openssh.com`) is sent to servers that say they are OpenSSH only, and russh has no hook for
 //! it; the client goes on taking what it throws away, until Ctrl-C. The recording's bounds hold.
 
+mod banner;
 mod closing;
 pub mod downstream;
 mod fifo;

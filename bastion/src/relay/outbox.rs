@@ -79,13 +79,14 @@ struct State {
 }
 
 impl Outbox {
-    pub(super) fn new(spools: &Arc<Spools>, gate: Gate) -> Self {
+    /// For a program, whose exit status comes at the end, or for a connection, which has none.
+    pub(super) fn new(spools: &Arc<Spools>, gate: Gate, has_exit: bool) -> Self {
         let state = State {
             output: Fifo::new(spools),
             error: Fifo::new(spools),
             runs: VecDeque::new(),
             exit: None,
-            exit_told: false,
+            exit_told: !has_exit,
             eof_at: None,
             eof_told: false,
             over: None,
@@ -215,7 +216,7 @@ mod tests {
     use super::*;
 
     fn outbox() -> Outbox {
-        Outbox::new(&Spools::new(&std::env::temp_dir()), Gate::default())
+        Outbox::new(&Spools::new(&std::env::temp_dir()), Gate::default(), true)
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@
 
 use super::{
     closing::{Closing, Ending, Evidence, Terms},
-    downstream::{Control, Downstream, Input, Piece},
+    downstream::{Control, Downstream, Input, Kind, Piece},
     outbox::{Exit, Next, Outbox, Stream},
     recording::{Moment, Recording},
     scribe::{Scribe, signal_name},
@@ -45,7 +45,7 @@ pub async fn run(
 ) -> Closing {
     let of = (&down.setup.kind, terms.files.as_ref());
     let scribe = Scribe::new(recording, of, evidence);
-    let outbox = Outbox::new(down.input.spools(), up.gate.clone());
+    let outbox = Outbox::new(down.input.spools(), up.gate.clone(), !is_forward(&down));
     let mut ending = tokio::select! {
         biased;
         ending = watch(&terms, &scribe) => ending,
@@ -90,6 +90,10 @@ async fn relay(down: &Downstream, up: &mut Upstream, scribe: &Scribe, outbox: &O
         Ok(never) => match never {},
         Err(ending) => ending,
     }
+}
+
+fn is_forward(down: &Downstream) -> bool {
+    matches!(down.setup.kind, Kind::Forward(_))
 }
 
 /// Every loop runs until there is a reason to end; what else it could return does not exist.
@@ -157,7 +161,11 @@ async fn download(down: &Downstream, scribe: &Scribe, outbox: &Outbox) -> Foreve
             Next::Eof => write.eof().await,
             Next::Over { clean } => {
                 let is_end = clean || outbox.known_exit().is_some();
-                return Err(if is_end { Ending::ProgramEnded } else { Ending::VmLost });
+                return Err(match (is_end, is_forward(down)) {
+                    (true, false) => Ending::ProgramEnded,
+                    (true, true) => Ending::FarEndClosed,
+                    (false, _) => Ending::VmLost,
+                });
             }
         };
         passed.map_err(|_| Ending::OperatorLeft)?;
@@ -278,7 +286,8 @@ async fn part(up: Upstream) {
     up.gate.set_closed(false);
     let farewell = async {
         let closed = up.write.close().await;
-        let left = up.handle.disconnect(russh::Disconnect::ByApplication, "", "").await;
+        let Some(handle) = up.handle else { return closed };
+        let left = handle.disconnect(russh::Disconnect::ByApplication, "", "").await;
         closed.and(left)
     };
     let limit = Duration::from_secs(PARTING_SECONDS);

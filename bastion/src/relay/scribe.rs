@@ -1,6 +1,7 @@
 //! Who takes down what goes through, before it goes through.
 
 use super::{
+    banner::Banner,
     closing::{Ending, Evidence},
     downstream::Kind,
     outbox::{Exit, Stream},
@@ -28,6 +29,8 @@ pub(super) struct Scribe {
     /// Keeps the rule on the direction of files, where there is one.
     filter: Option<Mutex<sftp::Filter>>,
     refused: Notify,
+    /// The first bytes of a forward, from the operator and from the VM.
+    banners: Option<Mutex<[Banner; 2]>>,
     evidence: mpsc::Sender<Evidence>,
     started: Instant,
     active_at_micros: AtomicU64,
@@ -47,7 +50,7 @@ impl Observer {
         match kind {
             Kind::Sftp => Some(Self::Sftp(Box::default())),
             Kind::Exec(command) => scp::Observer::of(command).map(Box::new).map(Self::Scp),
-            Kind::Shell => None,
+            Kind::Shell | Kind::Forward(_) => None,
         }
     }
     fn operator_sent(&mut self, data: &[u8]) -> Vec<Evidence> {
@@ -81,6 +84,7 @@ impl Scribe {
             observer: Observer::of(kind).map(Mutex::new),
             filter: rule.map(|rule| Mutex::new(sftp::Filter::new(rule.clone()))),
             refused: Notify::new(),
+            banners: matches!(kind, Kind::Forward(_)).then(Mutex::default),
             evidence,
             started: Instant::now(),
             active_at_micros: AtomicU64::new(0),
@@ -127,6 +131,7 @@ impl Scribe {
 
     /// Bytes from the operator, about to be passed on.
     pub(super) async fn input(&self, data: &[u8]) -> Result<(), Ending> {
+        self.no_ssh(0, data).await?;
         self.count(&self.bytes_in, data);
         self.recording.write(Moment::Input(data)).await?;
         self.observe(|observer| observer.operator_sent(data)).await
@@ -136,6 +141,7 @@ impl Scribe {
     pub(super) async fn output(&self, stream: Stream, data: &[u8]) -> Result<(), Ending> {
         match stream {
             Stream::Output => {
+                self.no_ssh(1, data).await?;
                 self.count(&self.bytes_out, data);
                 self.recording.write(Moment::Output(data)).await?;
                 self.observe(|observer| observer.vm_sent(data)).await
@@ -145,6 +151,22 @@ impl Scribe {
                 Ok(self.recording.write(Moment::Error(data)).await?)
             }
         }
+    }
+
+    /// A forward that turns out to be SSH is on record up to here, and goes no further.
+    async fn no_ssh(&self, direction: usize, data: &[u8]) -> Result<(), Ending> {
+        let Some(banners) = &self.banners else { return Ok(()) };
+        let is_ssh = {
+            // Two counters: whole, whatever happened to a holder.
+            let mut banners = banners.lock().unwrap_or_else(PoisonError::into_inner);
+            banners[direction].completed_by(data)
+        };
+        if !is_ssh {
+            return Ok(());
+        }
+        let moment = if direction == 0 { Moment::Input(data) } else { Moment::Output(data) };
+        self.recording.write(moment).await?;
+        Err(Ending::CarriesSsh)
     }
 
     /// How the program ended.

@@ -11,8 +11,14 @@ use sqlx::SqlSafeStr as _;
 /// The files for one database, oldest first; the version is the place in the list, from 1.
 type Files = &'static [&'static str];
 
-const SQLITE: Files = &[include_str!("../../migrations/sqlite/0001_init.sql")];
-const POSTGRES: Files = &[include_str!("../../migrations/postgres/0001_init.sql")];
+const SQLITE: Files = &[
+    include_str!("../../migrations/sqlite/0001_init.sql"),
+    include_str!("../../migrations/sqlite/0002_destinations.sql"),
+];
+const POSTGRES: Files = &[
+    include_str!("../../migrations/postgres/0001_init.sql"),
+    include_str!("../../migrations/postgres/0002_destinations.sql"),
+];
 
 /// Brings the schema up if that was asked for, and checks that it is the one of this build.
 pub(crate) async fn migrate(db: &Db, create: bool) -> Result<(), StoreError> {

@@ -56,6 +56,8 @@ fn channel(customer: &str, operator: &str, lease: &str, cut: bool) -> Vec<NewEnt
         vm: format!("pg-1.{customer}"),
     };
     let granted = Event::AccessGranted {
+        beside: Vec::new(),
+        destination: None,
         channel: ChannelKind::Shell,
         country: "DE".into(),
         deadline: "2026-11-24T09:00:00.000000Z".into(),
@@ -73,6 +75,7 @@ fn channel(customer: &str, operator: &str, lease: &str, cut: bool) -> Vec<NewEnt
         training: vec![],
     };
     let closed = Event::ChannelClosed {
+        destination: None,
         bytes_err: 0,
         bytes_in: 1,
         bytes_out: 2,

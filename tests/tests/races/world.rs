@@ -184,6 +184,7 @@ impl World {
             pty: true,
             command: None,
             destination: None,
+            beside: bastion_core::request::Beside::default(),
         }
     }
 

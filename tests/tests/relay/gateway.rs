@@ -9,7 +9,7 @@ use bastion::{
     clock, egress, keyfile,
     relay::{
         self, Closing, Evidence, Spools, Terms,
-        downstream::{Downstream, Flow, Inbox, Input, Kind, Pty, Setup, WindowSize},
+        downstream::{Downstream, Flow, Inbox, Input, Kind, Lent, Pty, Setup, WindowSize},
         recording::{ChannelMeta, Recipient, Recorder},
     },
 };
@@ -129,9 +129,9 @@ impl Operator {
         let waiting = self.channels.get_mut(&id).unwrap();
         let (input, write) = waiting.input.take().unwrap();
         let (pty, env) = (waiting.pty.clone(), waiting.env.clone());
-        let setup = Setup { kind, pty, env, notice: None };
+        let setup = Setup { kind, pty, env, lent: Lent::default(), notice: None };
         session.channel_success(id).unwrap();
-        let down = Downstream { input, write, handle: session.handle(), setup };
+        let down = Downstream { input, write, handle: session.handle(), setup, opening: None };
         tokio::spawn(channel(Arc::clone(&self.shared), down));
     }
 }

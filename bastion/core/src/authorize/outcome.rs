@@ -3,12 +3,13 @@
 use super::{Asked, ConsentUse, Reason, Refusal};
 use crate::{
     consent::RecordingLevel,
+    destination::Destination,
     file_rule::FileRule,
     id::{CustomerId, LeaseId, SessionId, TicketId},
     lease::Cause,
     operator::Operator,
     policy::Permit,
-    request::AccessRequest,
+    request::{AccessRequest, Beside},
     vm::{Account, VmInstance},
 };
 use audit_schema::{
@@ -47,6 +48,8 @@ pub(super) struct Ground {
     pub consent: Option<ConsentUse>,
     pub permit: Permit,
     pub deadline: (Timestamp, Cause),
+    pub destination: Option<Destination>,
+    pub beside: Beside,
 }
 
 impl Grant {
@@ -135,6 +138,18 @@ impl Grant {
     pub fn file_rule(&self) -> Option<&FileRule> {
         self.ground.permit.files.as_ref()
     }
+    /// The listed item that a forward goes to.
+    pub fn destination(&self) -> Option<&Destination> {
+        self.ground.destination.as_ref()
+    }
+    /// Its name, as entries have it.
+    pub fn destination_name(&self) -> Option<String> {
+        self.destination().map(|item| item.name.to_string())
+    }
+    /// What goes with a session channel.
+    pub fn beside(&self) -> Beside {
+        self.ground.beside
+    }
     /// The ids of the deciding policies.
     pub fn policies(&self) -> &[String] {
         &self.ground.permit.policies
@@ -165,6 +180,8 @@ impl Grant {
     pub fn event(&self) -> Event {
         let operator = &self.ground.operator;
         Event::AccessGranted {
+            beside: self.beside().kinds().collect(),
+            destination: self.destination_name(),
             channel: self.request.kind,
             country: operator.country.clone(),
             deadline: self.ground.deadline.0.to_string(),

@@ -1,6 +1,7 @@
 //! What an operator reads when a request is denied: one line that says what to do next.
 
 use super::{Denial, Reason};
+use crate::channel::is_forward;
 
 impl Denial {
     /// What the operator reads, without a newline. It holds nothing that they may not know:
@@ -36,9 +37,12 @@ impl Denial {
                      recorded"
                 );
             }
-            Reason::DestinationRefused => {
-                "this forward is not offered: log in to the VM and connect from there"
+            Reason::DestinationRefused => return self.unlisted(),
+            Reason::DestinationOfData => {
+                "this destination reaches customer data: use an account of level data, with the \
+                 customer's consent"
             }
+            Reason::PolicyNotPermitted if is_forward(r.kind) => return self.no_forward(),
             Reason::PolicyNotPermitted => {
                 let kind = r.kind.as_str();
                 return format!(
@@ -101,6 +105,28 @@ impl Denial {
             }
             _ => format!("no consent of the customer covers this: ask for it with `{ask}`"),
         }
+    }
+
+    /// The list is closed, so the way on is to have the item added.
+    fn unlisted(&self) -> String {
+        let vm = &self.request.vm;
+        let wanted = self.request.destination.as_ref().map(ToString::to_string);
+        format!(
+            "{} is not in the list of destinations of {vm}, letter by letter: see `ssh bastion \
+             ls`; a security officer adds one with `vm destination add`",
+            wanted.unwrap_or_default()
+        )
+    }
+
+    /// Forwards are off by default, so the policy that would have to say otherwise is named.
+    fn no_forward(&self) -> String {
+        let kind = self.request.kind.as_str();
+        let level = self.place().map_or("this level", |place| place.level.as_str());
+        format!(
+            "no policy permits {kind} on account {}: channels.cedar denies it by default; a \
+             security officer permits it there for {level}",
+            self.request.account
+        )
     }
 
     fn rules(&self) -> String {

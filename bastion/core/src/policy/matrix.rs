@@ -5,9 +5,10 @@ use super::Policy;
 use crate::{
     authorize::{Decision, Facts, authorize},
     channel::KINDS,
+    destination::Wanted,
     id::{LeaseId, SessionId},
     operator::Operator,
-    request::AccessRequest,
+    request::{AccessRequest, Beside},
     vm::{Account, VmInstance},
 };
 use audit_schema::event::ChannelKind;
@@ -46,7 +47,7 @@ pub fn policy_matrix(
                     // Writing to a String cannot fail.
                     writeln!(
                         out,
-                        "{:<8} {:<12} {:<6} {:<12} {:<8} {}",
+                        "{:<8} {:<12} {:<6} {:<12} {:<20} {}",
                         operator.handle.as_str(),
                         instance.vm.as_str(),
                         account.name.as_str(),
@@ -78,7 +79,21 @@ fn request(
         kind,
         pty: kind == ChannelKind::Shell,
         command: (kind == ChannelKind::Exec).then(|| b"true".to_vec()),
-        destination: (kind == ChannelKind::Forward).then(|| ("127.0.0.1".to_owned(), 5432)),
+        destination: wanted(kind),
+        beside: Beside::default(),
+    }
+}
+
+/// A destination that world lists as troubleshooting for each kind of forward that has one.
+fn wanted(kind: ChannelKind) -> Option<Wanted> {
+    let host = || "127.0.0.1".to_owned();
+    match kind {
+        ChannelKind::ForwardLocal => Some(Wanted::Tcp { host: host(), port: 9187 }),
+        ChannelKind::ForwardStreamlocal => {
+            Some(Wanted::Unix { path: "/run/exporter.sock".to_owned() })
+        }
+        ChannelKind::ForwardRemote => Some(Wanted::Listen { host: host(), port: 9000 }),
+        _ => None,
     }
 }
 

@@ -109,6 +109,8 @@ pub(super) fn granted(at: &At<'_>, event: &Event) -> Option<Access> {
         team,
         ticket,
         training,
+        beside: _,
+        destination: _,
     } = event
     else {
         return None;
@@ -137,7 +139,7 @@ pub(super) fn granted(at: &At<'_>, event: &Event) -> Option<Access> {
         source: at.said("source"),
         place: place(to),
         channel: *channel,
-        command: at.said("command"),
+        command: at.said("command").or_else(|| at.said("destination")),
         consent,
         training: training.clone(),
         policies: policies.clone(),
@@ -167,7 +169,7 @@ pub(super) fn denied(at: &At<'_>, event: &Event) -> Option<Refusal> {
         place: to.as_ref().map(place),
         asked: at.said("asked"),
         channel: *channel,
-        command: at.said("command"),
+        command: at.said("command").or_else(|| at.said("destination")),
         reason: reason.clone(),
         policies: policies.clone(),
         training: training.clone(),

@@ -13,9 +13,10 @@ use bastion_core::{
         ApproverKey, NamedOperator, Nonce, ReasonCode, RecordingLevel, ScopedInstance, Statement,
         Terms, Ticket, TicketState,
     },
+    destination::{Destination, Wanted},
     operator::Operator,
     policy::Policy,
-    request::AccessRequest,
+    request::{AccessRequest, Beside},
     statement::{Frame, namespace},
     training::TrainingRecord,
     vm::{Account, Service, SourceRanges, VmInstance},
@@ -84,6 +85,28 @@ pub fn instance(vm: &str, id: &str) -> VmInstance {
         address: "192.0.2.10:22".into(),
         accounts: vec![account("ops", Level::Troubleshoot), account("dba", Level::Data)],
     }
+}
+
+pub const EXPORTER: &str = "/run/exporter.sock";
+
+/// What the inventory lists for an instance.
+pub fn destinations(instance: &str) -> Vec<Destination> {
+    let listed = [
+        ("database", "tcp:127.0.0.1:5432", Level::Data),
+        ("database-socket", "unix:/run/postgresql/.s.PGSQL.5432", Level::Data),
+        ("metrics", "tcp:127.0.0.1:9187", Level::Troubleshoot),
+        ("exporter", "unix:/run/exporter.sock", Level::Troubleshoot),
+        ("back", "listen:9000", Level::Troubleshoot),
+        ("editor", "tcp:127.0.0.1:5000-6000", Level::Troubleshoot),
+    ];
+    let item = |(name, spot, level): (&str, &str, Level)| Destination {
+        name: name.parse().unwrap(),
+        instance: instance.parse().unwrap(),
+        spot: spot.parse().unwrap(),
+        level,
+        description: String::new(),
+    };
+    listed.map(item).into()
 }
 
 pub fn service(customer: &str) -> Service {
@@ -198,7 +221,7 @@ pub fn facts(policy: &Policy) -> Facts {
         signatures_needed: 1,
         approver_keys: vec![approver_key("ap-anna", 1)],
         consents: vec![consent(&statement(&ticket(terms()), policy))],
-        destination: None,
+        destinations: destinations("i-acme1"),
     }
 }
 
@@ -213,7 +236,15 @@ pub fn request(account: &str, kind: ChannelKind) -> AccessRequest {
         kind,
         pty: kind == ChannelKind::Shell,
         command: (kind == ChannelKind::Exec).then(|| b"uptime".to_vec()),
-        destination: (kind == ChannelKind::Forward).then(|| ("127.0.0.1".into(), 5432)),
+        destination: match kind {
+            ChannelKind::ForwardLocal => Wanted::tcp("127.0.0.1", 9187),
+            ChannelKind::ForwardStreamlocal => Some(Wanted::Unix { path: EXPORTER.into() }),
+            ChannelKind::ForwardRemote => {
+                Some(Wanted::Listen { host: "localhost".into(), port: 9000 })
+            }
+            _ => None,
+        },
+        beside: Beside::default(),
     }
 }
 

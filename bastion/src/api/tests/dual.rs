@@ -201,6 +201,7 @@ async fn every_command_that_loosens_waits() {
         ("service recording-key", "acme-pg".into(), &pem),
         ("vm add", "new --service acme-pg --address 127.0.0.1:9 --account a:data".into(), &key),
         ("vm rebuild", "pg-1.acme".into(), &key),
+        ("vm destination add", "pg-1.acme m tcp:127.0.0.1:9 --level data".into(), &key),
         ("policy reload", String::new(), &key),
     ];
     let before = world.changed().await;
@@ -211,6 +212,7 @@ async fn every_command_that_loosens_waits() {
     let mut tried: BTreeSet<&str> = cases.iter().map(|(command, ..)| *command).collect();
     // Which sources widen has a test of its own.
     tried.insert("service sources");
+    tried.insert("vm destination remove");
     let loosens = |effect: &Effect| matches!(effect, Effect::Loosens(_) | Effect::Depends(_));
     let rows: BTreeSet<&str> =
         table().iter().filter(|(_, effect)| loosens(effect)).map(|(name, _)| *name).collect();

@@ -25,7 +25,10 @@ pub use lane::{Control, Inbox, Input, Piece};
 pub use socket::Socket;
 
 use super::spool::Overrun;
-use russh::{ChannelWriteHalf, server};
+use russh::{
+    ChannelWriteHalf,
+    server::{self, ChannelOpenHandle},
+};
 
 /// The operator's side of one channel, as the relay takes it over.
 pub struct Downstream {
@@ -37,6 +40,17 @@ pub struct Downstream {
     pub handle: server::Handle,
     /// What was asked for before the first byte.
     pub setup: Setup,
+    /// The answer that a forward still waits for: it is given when the VM has been reached.
+    pub opening: Option<ChannelOpenHandle>,
+}
+
+impl Downstream {
+    /// Opens the operator's channel, if that has not been done.
+    pub async fn accept(&mut self) {
+        if let Some(opening) = self.opening.take() {
+            opening.accept().await;
+        }
+    }
 }
 
 /// What the operator asked for: one channel's requests, gathered.
@@ -48,8 +62,32 @@ pub struct Setup {
     pub pty: Option<Pty>,
     /// The environment that the policy lets through.
     pub env: Vec<(String, String)>,
+    /// What the VM may use of the operator's.
+    pub lent: Lent,
     /// A line for the operator before the first byte of the VM's; recorded as output.
     pub notice: Option<String>,
+}
+
+/// What a session has besides its program, as far as policy permits.
+#[derive(Clone, Debug, Default)]
+pub struct Lent {
+    /// The operator's agent.
+    pub agent: bool,
+    /// The operator's display.
+    pub x11: Option<X11>,
+}
+
+/// How the operator's display is to be reached, passed on as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct X11 {
+    /// One connection only.
+    pub single: bool,
+    /// The name of the authentication protocol.
+    pub protocol: String,
+    /// A cookie that the client made up for this.
+    pub cookie: String,
+    /// Which screen.
+    pub screen: u32,
 }
 
 /// What is to run at the other end.
@@ -61,6 +99,8 @@ pub enum Kind {
     Exec(Vec<u8>),
     /// The sftp subsystem.
     Sftp,
+    /// A connection: nothing runs, bytes go to and from this place.
+    Forward(String),
 }
 
 /// The operator's terminal.

@@ -70,6 +70,7 @@ impl ChannelMeta {
             // Contents of files are not kept in any case.
             (Kind::Sftp, _) => Payload::Operations,
             _ if level == RecordingLevel::Digests => Payload::Digests,
+            (Kind::Forward(to), _) => Payload::Forward { to: to.clone() },
             (_, Some(pty)) => Payload::Terminal {
                 columns: pty.size.columns,
                 rows: pty.size.rows,

@@ -19,6 +19,7 @@
 //! exit 0
 //! ```
 //!
+//!   A forwarded connection has the same form; its JSON line names the `destination` instead.
 //! - `digests-v1` for both where only digests are recorded: see the module `digests`.
 //! - `operations-v1` for sftp: one JSON object a line and operation. The contents of files are not
 //!   in it; their SHA-256 is.
@@ -47,6 +48,11 @@ pub enum Payload {
     Operations,
     /// How much went which way, and digests of it.
     Digests,
+    /// The bytes of a forwarded connection.
+    Forward {
+        /// Where it goes.
+        to: String,
+    },
 }
 
 impl Payload {
@@ -54,7 +60,7 @@ impl Payload {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Terminal { .. } => "asciicast-v3",
-            Self::Streams { .. } => "timed-streams-v1",
+            Self::Streams { .. } | Self::Forward { .. } => "timed-streams-v1",
             Self::Operations => "operations-v1",
             Self::Digests => "digests-v1",
         }
@@ -108,6 +114,11 @@ impl Encoder {
             Payload::Streams { command } => {
                 let command = command.as_ref().map(|c| String::from_utf8_lossy(c).into_owned());
                 let line = json!({"command": command, "timestamp": timestamp, "version": 1});
+                text.extend_from_slice(format!("{line}\n").as_bytes());
+                Self::Streams
+            }
+            Payload::Forward { to } => {
+                let line = json!({"destination": to, "timestamp": timestamp, "version": 1});
                 text.extend_from_slice(format!("{line}\n").as_bytes());
                 Self::Streams
             }

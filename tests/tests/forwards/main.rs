@@ -1,0 +1,8 @@
+//! Forwards: denied by default and by name, permitted by policy and list, each connection on
+//! record. Real sshd, real ssh, in both forms.
+
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
+mod local;
+mod scene;
