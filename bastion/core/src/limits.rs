@@ -82,6 +82,10 @@ pub const VERSION_SECONDS: u64 = 15;
 /// agent full of keys is not a guesser, and a connection that tries them by the dozen is.
 pub const KEYS_PER_FAILED_LOGIN: usize = 6;
 
+/// Connections that end before anybody tried to log in that weigh as much as one failed login: a
+/// health check every second stays free, a flood of handshakes does not.
+pub const ABANDONED_PER_FAILED_LOGIN: u32 = 60;
+
 /// Failed logins of a source that are answered without a delay: typing errors.
 pub const FAILED_LOGINS_FREE: u32 = 3;
 

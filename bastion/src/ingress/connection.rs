@@ -122,7 +122,7 @@ where
         }
         // Inside a connection whose party is known a failure is refused there, and entered.
         Ok(Err(_)) | Err(_) if place.is_none() => {}
-        Ok(Err(Nobody::Left)) if tries.keys() == 0 => {}
+        Ok(Err(Nobody::Left)) if tries.keys() == 0 => shared.abandoned(source),
         Ok(Err(_)) | Err(_) if tries.ours.load(Ordering::Relaxed) => METRICS.login("none", false),
         Ok(Err(_)) | Err(_) => shared.failed(source, tries.keys()),
     }

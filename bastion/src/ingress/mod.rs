@@ -40,7 +40,7 @@ use crate::{
     app::{App, End},
     authn::Failures,
     metrics::METRICS,
-    relay::downstream::Flow,
+    relay::{downstream::Flow, socket},
 };
 use admission::{Admission, Place, Places};
 use ahead::Ahead;
@@ -173,6 +173,13 @@ impl Shared {
         }
     }
 
+    /// A connection ended before anybody tried to log in.
+    fn abandoned(&self, source: IpAddr) {
+        if let Some(out) = self.guessing.abandoned(source) {
+            self.shut_outs.add(out);
+        }
+    }
+
     /// A place for a connection, or the reason why there is none said on its doorstep.
     fn admit(
         &self,
@@ -218,6 +225,7 @@ fn welcome(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, place: Pla
         Ok(config) => config,
         Err(error) => return tracing::error!(%error, "no host certificate, so no connection"),
     };
+    socket::ask_every(&stream, shared.app.config.ingress.keepalive);
     let flow = Flow::new(&shared.app.spools);
     let stream = flow.tcp(stream);
     let source = from.ip().to_canonical();

@@ -8,8 +8,10 @@
 //! the kernel likes to delay by 40 ms. TCP_QUICKACK turns that off but wears off again, so it is
 //! set anew each time there is nothing to read.
 
-use bastion_core::limits::{READ_BUFFER_BYTES_MAX, READ_BUFFER_BYTES_MIN};
-use socket2::SockRef;
+use bastion_core::limits::{
+    KEEPALIVE_UNANSWERED_MAX, READ_BUFFER_BYTES_MAX, READ_BUFFER_BYTES_MIN,
+};
+use socket2::{SockRef, TcpKeepalive};
 use std::{
     io,
     pin::Pin,
@@ -84,6 +86,19 @@ pub(crate) fn no_delay(stream: &TcpStream) {
 pub(crate) fn give_up_after(stream: &TcpStream, silence: Duration) {
     if let Err(why) = SockRef::from(stream).set_tcp_user_timeout(Some(silence)) {
         tracing::debug!(%why, "TCP_USER_TIMEOUT was refused");
+    }
+}
+
+/// Has the kernel ask a peer that says nothing whether its machine is still there, and end the
+/// connection when it is not. Costs no SSH packet, so a client that waits for a passphrase sees
+/// nothing.
+pub(crate) fn ask_every(stream: &TcpStream, interval: Duration) {
+    let asked = TcpKeepalive::new()
+        .with_time(interval)
+        .with_interval(interval)
+        .with_retries(KEEPALIVE_UNANSWERED_MAX as u32);
+    if let Err(why) = SockRef::from(stream).set_tcp_keepalive(&asked) {
+        tracing::debug!(%why, "SO_KEEPALIVE was refused");
     }
 }
 

@@ -1,7 +1,8 @@
 //! Sources that guess: delayed, then shut out for a time.
 //!
 //! A *failed login* is a connection that tried keys and proved none, let the login grace pass, or
-//! spoke no SSH; a peer that merely connects and leaves (a health check, `ssh-keyscan`) is none.
+//! spoke no SSH. A peer that connects and leaves (a health check, `ssh-keyscan`) has failed nothing,
+//! but costs a key exchange, so sixty of those weigh as much as one failed login.
 //! Each source keeps its failed logins until they are forgiven, one after the other. The first few
 //! cost nothing, each further one doubles what the next answer takes, and with too many the source
 //! is shut out: it is refused before any cryptography, for a time that doubles with each shut-out.
@@ -19,7 +20,7 @@ use bastion_core::limits::{
     FAILED_LOGIN_DELAY_MILLIS_MAX, FAILED_LOGIN_DELAY_MILLIS_MIN, FAILED_LOGINS_FREE,
     FAILED_LOGINS_NETWORK_FACTOR, KEYS_PER_FAILED_LOGIN,
 };
-use sources::{Sources, Terms};
+use sources::{Cost, Sources, Terms};
 use std::{
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -100,18 +101,28 @@ impl Guessing {
         self.failed_at(source, keys, Instant::now())
     }
 
+    /// Counts a connection that was given up before anybody tried to log in.
+    #[must_use]
+    pub fn abandoned(&self, source: IpAddr) -> Option<ShutOut> {
+        self.add(source, Cost::Abandoned, Instant::now())
+    }
+
     fn failed_at(&self, source: IpAddr, keys: usize, now: Instant) -> Option<ShutOut> {
         // At most what russh lets a connection try, so it always fits.
-        let weight = u32::try_from(keys.div_ceil(KEYS_PER_FAILED_LOGIN)).unwrap_or(u32::MAX).max(1);
+        let number = u32::try_from(keys.div_ceil(KEYS_PER_FAILED_LOGIN)).unwrap_or(u32::MAX).max(1);
+        self.add(source, Cost::FailedLogins(number), now)
+    }
+
+    fn add(&self, source: IpAddr, cost: Cost, now: Instant) -> Option<ShutOut> {
         let mut levels = self.lock();
         if self.is_spared(source) {
-            if levels[0].would_shut_out(Prefix::address(source), weight, now) {
+            if levels[0].would_shut_out(Prefix::address(source), cost, now) {
                 METRICS.shut_out("spared");
             }
             return None;
         }
         let each = LEVELS.iter().zip(levels.iter_mut());
-        let mut outs = each.filter_map(|(prefix, s)| s.add(prefix(source), weight, now));
+        let mut outs = each.filter_map(|(prefix, s)| s.add(prefix(source), cost, now));
         // The wider one says it all.
         let out = outs.next();
         outs.next().or(out).inspect(|_| METRICS.shut_out("shut_out"))
@@ -234,6 +245,18 @@ mod tests {
         assert_eq!(shut_out_after("192.0.2.7", 0), 10);
         assert_eq!(shut_out_after("198.51.100.7", 6), 10);
         assert_eq!(shut_out_after("203.0.113.7", 20), 3);
+    }
+
+    #[test]
+    fn health_checks_are_free_and_floods_are_not() {
+        let (guessing, mut now) = (guessing(&[]), Instant::now());
+        for _ in 0..10_000 {
+            assert_eq!(guessing.add(ip("192.0.2.7"), Cost::Abandoned, now), None);
+            now += Duration::from_secs(1);
+        }
+        assert_eq!(guessing.delay_at(ip("192.0.2.7"), now), Duration::ZERO);
+        let out = (1..).find(|_| guessing.add(ip("192.0.2.9"), Cost::Abandoned, now).is_some());
+        assert_eq!(out, Some(541), "as soon as the tenth failed login has begun");
     }
 
     #[test]

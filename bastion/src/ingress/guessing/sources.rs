@@ -7,7 +7,7 @@
 
 use super::ShutOut;
 use crate::authn::Prefix;
-use bastion_core::limits::{GUESSER_BUCKETS, GUESSERS_PER_BUCKET};
+use bastion_core::limits::{ABANDONED_PER_FAILED_LOGIN, GUESSER_BUCKETS, GUESSERS_PER_BUCKET};
 use std::{
     hash::{BuildHasher as _, RandomState},
     time::{Duration, Instant},
@@ -20,6 +20,27 @@ pub(super) struct Terms {
     pub forgiven_after: Duration,
     pub shut_out: Duration,
     pub shut_out_max: Duration,
+}
+
+/// What a source has done.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cost {
+    /// So many failed logins.
+    FailedLogins(u32),
+    /// A connection that was given up before anybody tried to log in.
+    Abandoned,
+}
+
+impl Cost {
+    /// How long it takes to be forgiven.
+    fn of(self, terms: &Terms) -> Duration {
+        match self {
+            Self::FailedLogins(number) => {
+                terms.forgiven_after.saturating_mul(number.min(terms.failed_max))
+            }
+            Self::Abandoned => terms.forgiven_after / ABANDONED_PER_FAILED_LOGIN,
+        }
+    }
 }
 
 /// One level of sources.
@@ -97,9 +118,9 @@ impl Sources {
     }
 
     /// Counts failed logins; what follows, if they were too many.
-    pub(super) fn add(&mut self, prefix: Prefix, weight: u32, now: Instant) -> Option<ShutOut> {
+    pub(super) fn add(&mut self, prefix: Prefix, cost: Cost, now: Instant) -> Option<ShutOut> {
         let terms = self.terms;
-        self.count(prefix, weight, now)?;
+        self.count(prefix, cost, now)?;
         let source = self.find_mut(prefix)?;
         let failed = source.failed(&terms, now);
         if failed < terms.failed_max || source.shut_until > now {
@@ -114,10 +135,10 @@ impl Sources {
     }
 
     /// Counts failed logins of a source that is never shut out; whether it would be.
-    pub(super) fn would_shut_out(&mut self, prefix: Prefix, weight: u32, now: Instant) -> bool {
+    pub(super) fn would_shut_out(&mut self, prefix: Prefix, cost: Cost, now: Instant) -> bool {
         let terms = self.terms;
         let longest = now + terms.forgiven_after * terms.failed_max;
-        let counted = self.count(prefix, weight, now).and_then(|()| self.find_mut(prefix));
+        let counted = self.count(prefix, cost, now).and_then(|()| self.find_mut(prefix));
         let Some(source) = counted else { return false };
         let out = source.failed(&terms, now) >= terms.failed_max;
         source.forgiven_at = source.forgiven_at.min(longest);
@@ -132,9 +153,9 @@ impl Sources {
     }
 
     /// Adds to what is to be forgiven; nothing if there is no room for this source.
-    fn count(&mut self, prefix: Prefix, weight: u32, now: Instant) -> Option<()> {
+    fn count(&mut self, prefix: Prefix, cost: Cost, now: Instant) -> Option<()> {
         let terms = self.terms;
-        let more = terms.forgiven_after.saturating_mul(weight.min(terms.failed_max));
+        let more = cost.of(&terms);
         if let Some(source) = self.find_mut(prefix) {
             source.mellow(&terms, now);
             source.forgiven_at = source.forgiven_at.max(now) + more;
@@ -178,7 +199,7 @@ mod tests {
     fn fail(sources: &mut Sources, numbers: std::ops::Range<u32>, times: u32, now: Instant) {
         for number in numbers {
             for _ in 0..times {
-                sources.add(address(number), 1, now);
+                sources.add(address(number), Cost::FailedLogins(1), now);
             }
         }
     }
