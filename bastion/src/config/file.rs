@@ -95,6 +95,7 @@ struct RawIngress {
     idle_seconds: u64,
     keepalive_seconds: u64,
     rekey_mib: usize,
+    post_quantum_only: bool,
     vm_port: u16,
     host_names: Vec<String>,
 }
@@ -175,6 +176,7 @@ impl Default for RawIngress {
             idle_seconds: 1800,
             keepalive_seconds: 15,
             rekey_mib: 1024,
+            post_quantum_only: false,
             vm_port: 22,
             host_names: Vec::new(),
         }
@@ -284,6 +286,7 @@ impl RawIngress {
             idle: seconds("ingress.idle_seconds", self.idle_seconds, 86_400)?,
             keepalive: seconds("ingress.keepalive_seconds", self.keepalive_seconds, 3_600)?,
             rekey_bytes: rekey_bytes("ingress.rekey_mib", self.rekey_mib)?,
+            post_quantum_only: self.post_quantum_only,
             vm_port: match self.vm_port {
                 0 => return Err(Wrong("ingress.vm_port", "must be 1 to 65535".into())),
                 port => port,

@@ -160,6 +160,8 @@ pub struct Ingress {
     pub keepalive: Duration,
     /// New keys after this many bytes in one direction.
     pub rekey_bytes: usize,
+    /// Only key exchanges that a quantum computer does not undo.
+    pub post_quantum_only: bool,
     /// The port of VMs on the second form, `ssh -J`.
     pub vm_port: u16,
     /// More names of this gateway for its host certificate.
