@@ -592,3 +592,13 @@ pub const LISTEN_SECONDS_MAX: u64 = 20;
 
 /// Ports that one connection of an operator may have listened on at once.
 pub const LISTENERS_PER_CONNECTION_MAX: usize = 16;
+/// Seconds after which a connection gets new keys if nobody wanted them before.
+pub const REKEY_SECONDS: u64 = 24 * 3600;
+
+/// Seconds for which the end of output waits for the exit status when the operator's input has
+/// ended too: some clients close at once when both have, and a status after that is lost.
+pub const EOF_HOLD_ENDED_SECONDS: u64 = 10;
+
+/// Milliseconds for which an operator's connection is not read after its input has ended on a
+/// channel whose output had ended before: the exit status goes ahead of the client's close.
+pub const EXIT_HOLD_MILLIS: u64 = 300;

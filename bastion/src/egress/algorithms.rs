@@ -1,7 +1,8 @@
 //! What we offer to VMs, and the windows of their channels.
 
 use bastion_core::limits::{
-    KEEPALIVE_UNANSWERED_MAX, WINDOW_FAR_BYTES, WINDOW_NEAR_BYTES, WINDOW_NEAR_MICROS,
+    KEEPALIVE_UNANSWERED_MAX, REKEY_SECONDS, WINDOW_FAR_BYTES, WINDOW_NEAR_BYTES,
+    WINDOW_NEAR_MICROS,
 };
 use russh::{
     Limits, Preferred, cipher, client, compression, kex,
@@ -42,7 +43,7 @@ pub(super) struct Configs {
 
 impl Configs {
     /// A VM that says nothing for `keepalive` is asked whether it still lives; new keys come after
-    /// so many bytes in one direction, and after an hour.
+    /// so many bytes in one direction, and after a day.
     pub(super) fn new(keepalive: Duration, rekey_bytes: usize) -> Self {
         let with_window = |window| Arc::new(config(window, keepalive, rekey_bytes));
         Self { near: with_window(WINDOW_NEAR_BYTES), far: with_window(WINDOW_FAR_BYTES) }
@@ -66,7 +67,7 @@ fn config(window_size: u32, keepalive: Duration, rekey_bytes: usize) -> client::
         limits: Limits {
             rekey_write_limit: rekey_bytes,
             rekey_read_limit: rekey_bytes,
-            ..Limits::default()
+            rekey_time_limit: Duration::from_secs(REKEY_SECONDS),
         },
         preferred: Preferred {
             kex: Cow::Borrowed(KEX),

@@ -152,7 +152,7 @@ impl Egress {
     /// Dials VMs whose host certificates one of these CAs signed; `connect` bounds dialling and key
     /// exchange together.
     pub fn new(authorities: Vec<KeyData>, connect: Duration) -> Self {
-        let (keepalive, rekey_bytes) = (Duration::from_secs(EGRESS_KEEPALIVE_SECONDS), 1 << 30);
+        let (keepalive, rekey_bytes) = (Duration::from_secs(EGRESS_KEEPALIVE_SECONDS), 64 << 30);
         Self {
             authorities: authorities.into(),
             connect,
@@ -163,7 +163,7 @@ impl Egress {
         }
     }
 
-    /// New keys after this many bytes in one direction, instead of after a gibibyte.
+    /// New keys after this many bytes in one direction, instead of after 64 GiB.
     #[must_use]
     pub fn rekeying_after(self, rekey_bytes: usize) -> Self {
         Self { rekey_bytes, configs: Configs::new(self.keepalive, rekey_bytes), ..self }

@@ -7,7 +7,7 @@ use super::doorstep::VERSION;
 use crate::{authn, config::Ingress};
 use bastion_core::limits::{
     AUTHENTICATION_ATTEMPTS_MAX, AUTHENTICATION_REJECTION_MILLIS, KEEPALIVE_UNANSWERED_MAX,
-    WRITE_STALL_SECONDS,
+    REKEY_SECONDS, WRITE_STALL_SECONDS,
 };
 use russh::{
     Limits, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex,
@@ -16,8 +16,9 @@ use russh::{
 };
 use std::{borrow::Cow, time::Duration};
 
-/// The receive window of a channel, in bytes; `relay::downstream` moves its target.
-const WINDOW_BYTES: u32 = 2 << 20;
+/// The receive window of a channel, in bytes; `relay::downstream` moves its target, up to less than
+/// twice this.
+const WINDOW_BYTES: u32 = 3 << 20;
 
 const KEX: &[kex::Name] = &[
     kex::MLKEM768X25519_SHA256,
@@ -45,9 +46,18 @@ const CIPHERS: &[cipher::Name] = &[
 
 const MACS: &[mac::Name] = &[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM];
 
-/// New keys after this many bytes in one direction, and after an hour.
+/// New keys after this many bytes in one direction, and after a day.
+///
+/// Russh ends a connection on which more than two windows come in between our wish for new keys and
+/// the peer's answer. One busy channel stays below that ([`WINDOW_BYTES`]), several may not: so the
+/// wish is left to the clients (all of them have it, OpenSSH as late as sshd has), and ours comes
+/// as late as sshd's.
 fn rekeying(bytes: usize) -> Limits {
-    Limits { rekey_write_limit: bytes, rekey_read_limit: bytes, ..Limits::default() }
+    Limits {
+        rekey_write_limit: bytes,
+        rekey_read_limit: bytes,
+        rekey_time_limit: Duration::from_secs(REKEY_SECONDS),
+    }
 }
 
 /// A server's configuration that shows this host key, and its certificate first.
@@ -81,6 +91,7 @@ pub fn server_config(
         inactivity_timeout: Some(Duration::from_secs(WRITE_STALL_SECONDS)),
         keepalive_interval: Some(limits.keepalive.max(limits.login_grace)),
         keepalive_max: KEEPALIVE_UNANSWERED_MAX,
+        REKEY_SECONDS,
         nodelay: true,
         limits: rekeying(limits.rekey_bytes),
         ..server::Config::default()

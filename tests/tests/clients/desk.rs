@@ -136,7 +136,7 @@ pub fn world() -> World {
     for (setting, by) in [
         ("#x login_grace_seconds = 60", "login_grace_seconds = 5"),
         ("#x keepalive_seconds = 15", "keepalive_seconds = 1"),
-        ("#x rekey_mib = 1024", "rekey_mib = 16"),
+        ("#x rekey_mib = 65536", "rekey_mib = 16"),
     ] {
         assert!(replaced.contains(setting), "no {setting} in bastion.toml");
         replaced = replaced.replace(setting, by);

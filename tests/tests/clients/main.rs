@@ -30,6 +30,8 @@ fn columns() -> Vec<Column> {
         Column::new("OpenSSH 9.2", openssh::CELLS),
         Column::new("OpenSSH 10 (backports)", openssh::CELLS),
         Column::new("paramiko", scripted::PARAMIKO),
+        Column::new("asyncssh", scripted::ASYNCSSH),
+        Column::new("node ssh2", scripted::SSH2),
     ]
 }
 

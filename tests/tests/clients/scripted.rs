@@ -9,47 +9,76 @@ use crate::{
 };
 use bastion_tests::world::{World, finish};
 
-/// A cell of a script.
-type Cells = &'static [(Feature, Cell<()>)];
+/// The cells of a script, named by their feature.
+type Cells = &'static [Row];
+type Row = (Feature, Cell<()>);
 
-const NO_SHARING: &str = "The library opens many channels on one connection by itself.";
-const OTHER_PROGRAM: &str = "Not a thing of this client.";
-const IN_FORWARDS: &str = "Tried with OpenSSH.";
+const NOT_ITS_THING: &str = "Not a thing of this client.";
 
-pub const PARAMIKO: Cells = &[
-    (F::Exec, Tried(())),
-    (F::Shell, Tried(())),
-    (F::Terminal, Tried(())),
-    (F::Subsystem, Tried(())),
-    (F::Env, Tried(())),
-    (F::Signal, Tried(())),
-    (F::ExitSignal, Tried(())),
-    (F::Stderr, Tried(())),
-    (F::HalfClose, Tried(())),
-    (F::EarlyData, Tried(())),
-    (F::Bytes, Tried(())),
-    (F::LongCommand, Tried(())),
-    (F::Channels, Tried(())),
-    (F::Sharing, Cannot(NO_SHARING)),
-    (F::Rekey, Tried(())),
-    (F::OurRekey, Tried(())),
-    (F::Keepalive, Tried(())),
-    (F::Sftp, Tried(())),
-    (F::Scp, Cannot(OTHER_PROGRAM)),
-    (F::ScpOld, Cannot(OTHER_PROGRAM)),
-    (F::Empty, Tried(())),
-    (F::Rsync, Cannot(OTHER_PROGRAM)),
-    (F::Sshfs, Cannot(OTHER_PROGRAM)),
-    (F::Git, Cannot(OTHER_PROGRAM)),
-    (F::Ansible, Cannot(OTHER_PROGRAM)),
-    (F::Forwarding, Cannot(IN_FORWARDS)),
-];
+/// Paramiko can do all of it.
+pub const PARAMIKO: Cells = &cells([Tried(()); 4], Cannot(NOT_ITS_THING));
+
+/// Asyncssh has an scp of its own.
+pub const ASYNCSSH: Cells = &cells([Tried(()); 4], Tried(()));
+
+/// What node's ssh2 has no call for.
+pub const SSH2: Cells = &cells(
+    [Tried(()), Cannot("The library waits for the reply."), Tried(()), Tried(())],
+    Cannot(NOT_ITS_THING),
+);
+
+/// The cells of a library: some differ (signals, early data, bytes, its own rekeying; scp).
+const fn cells([signal, early, bytes, rekey]: [Cell<()>; 4], scp: Cell<()>) -> [Row; 26] {
+    [
+        (F::Exec, Tried(())),
+        (F::Shell, Tried(())),
+        (F::Terminal, Tried(())),
+        (F::Subsystem, Tried(())),
+        (F::Env, Tried(())),
+        (F::Signal, signal),
+        (F::ExitSignal, Tried(())),
+        (F::Stderr, Tried(())),
+        (F::HalfClose, Tried(())),
+        (F::EarlyData, early),
+        (F::Bytes, bytes),
+        (F::LongCommand, Tried(())),
+        (F::Channels, Tried(())),
+        (F::Sharing, Cannot("The library opens many channels on one connection by itself.")),
+        (F::Rekey, rekey),
+        (F::OurRekey, Tried(())),
+        (F::Keepalive, Tried(())),
+        (F::Sftp, Tried(())),
+        (F::Scp, Cannot(NOT_ITS_THING)),
+        (F::ScpOld, scp),
+        (F::Empty, Tried(())),
+        (F::Rsync, Cannot(NOT_ITS_THING)),
+        (F::Sshfs, Cannot(NOT_ITS_THING)),
+        (F::Git, Cannot(NOT_ITS_THING)),
+        (F::Ansible, Cannot(NOT_ITS_THING)),
+        (F::Forwarding, Cannot("Tried with OpenSSH.")),
+    ]
+}
 
 #[test]
 fn paramiko() {
-    let python = desk::tools().join("venv/bin/python").display().to_string();
+    library(&["venv/bin/python", "paramiko_client.py"], PARAMIKO);
+}
+
+#[test]
+fn asyncssh() {
+    library(&["venv/bin/python", "asyncssh_client.py"], ASYNCSSH);
+}
+
+#[test]
+fn node_ssh2() {
+    library(&["node", "ssh2_client.js"], SSH2);
+}
+
+fn library([program, script]: &[&str; 2], cells: Cells) {
+    let fetched = desk::tools().join(program);
+    let program = if fetched.exists() { fetched.display().to_string() } else { (*program).into() };
     let world = desk::world();
-    run(&world, &[&python, "paramiko_client.py"], PARAMIKO);
+    run(&world, &[&program, script], cells);
     desk::every_channel_is_on_record(&world);
 }
 
