@@ -602,3 +602,6 @@ pub const EOF_HOLD_ENDED_SECONDS: u64 = 10;
 /// Milliseconds for which an operator's connection is not read after its input has ended on a
 /// channel whose output had ended before: the exit status goes ahead of the client's close.
 pub const EXIT_HOLD_MILLIS: u64 = 300;
+
+/// Milliseconds in which russh takes an exit status out of its queue.
+pub const EXIT_LEAVES_MILLIS: u64 = 10;

@@ -91,7 +91,6 @@ pub fn server_config(
         inactivity_timeout: Some(Duration::from_secs(WRITE_STALL_SECONDS)),
         keepalive_interval: Some(limits.keepalive.max(limits.login_grace)),
         keepalive_max: KEEPALIVE_UNANSWERED_MAX,
-        REKEY_SECONDS,
         nodelay: true,
         limits: rekeying(limits.rekey_bytes),
         ..server::Config::default()

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::egress::Gate;
 use bastion_core::limits::{
-    EOF_HOLD_MILLIS, GATE_CLOSE_BYTES, GATE_OPEN_BYTES, OUTBOX_RUNS_MAX, SPOOL_PULL_BYTES,
+    EOF_HOLD_ENDED_SECONDS, EOF_HOLD_MILLIS, GATE_CLOSE_BYTES, GATE_OPEN_BYTES, OUTBOX_RUNS_MAX,
+    SPOOL_PULL_BYTES,
 };
 use bytes::Bytes;
 use std::{
@@ -134,13 +135,15 @@ impl Outbox {
         self.lock().exit.clone()
     }
 
-    /// What comes next. May be dropped while it waits.
-    pub(super) async fn next(&self) -> Result<Next, Overrun> {
+    /// What comes next; `ended` says whether the operator's input has. May be dropped while it
+    /// waits.
+    pub(super) async fn next(&self, ended: impl Fn() -> bool) -> Result<Next, Overrun> {
         loop {
             let changed = self.changed.notified();
+            let hold = eof_hold(ended());
             let held = {
                 let mut state = self.lock();
-                if let Some(next) = state.take(&self.gate)? {
+                if let Some(next) = state.take(&self.gate, hold)? {
                     return Ok(next);
                 }
                 state.eof_at.filter(|_| !state.eof_told)
@@ -149,10 +152,20 @@ impl Outbox {
                 changed.await;
                 continue;
             };
-            let until = since + Duration::from_millis(EOF_HOLD_MILLIS);
+            let until = since + hold;
             // Either way the state tells what to do; only the waiting ends.
             drop(tokio::time::timeout_at(until.into(), changed).await);
         }
+    }
+}
+
+/// How long the end of output waits for the exit status. A client whose input has ended as well has
+/// no use for it, and may close at once.
+fn eof_hold(ended: bool) -> Duration {
+    if ended {
+        Duration::from_secs(EOF_HOLD_ENDED_SECONDS)
+    } else {
+        Duration::from_millis(EOF_HOLD_MILLIS)
     }
 }
 
@@ -172,7 +185,7 @@ impl State {
         }
     }
 
-    fn take(&mut self, gate: &Gate) -> Result<Option<Next>, Overrun> {
+    fn take(&mut self, gate: &Gate, hold: Duration) -> Result<Option<Next>, Overrun> {
         if let Some((stream, data)) = self.take_data()? {
             if self.bytes() < GATE_OPEN_BYTES {
                 gate.set_closed(false);
@@ -184,7 +197,6 @@ impl State {
             return Ok(Some(Next::Exit(exit.clone())));
         }
         let may_tell = self.exit_told || self.over.is_some();
-        let hold = Duration::from_millis(EOF_HOLD_MILLIS);
         let is_due = self.eof_at.is_some_and(|at| may_tell || at.elapsed() >= hold);
         if is_due && !self.eof_told {
             self.eof_told = true;
@@ -230,7 +242,7 @@ mod tests {
         }
         outbox.over(true);
         let (mut streams, mut bytes) = (Vec::new(), Vec::new());
-        while let Next::Data(stream, data) = outbox.next().await.unwrap() {
+        while let Next::Data(stream, data) = outbox.next(|| false).await.unwrap() {
             streams.extend(std::iter::repeat_n(stream, data.len() / 4));
             bytes.extend_from_slice(&data);
         }
@@ -243,21 +255,33 @@ mod tests {
         let outbox = outbox();
         outbox.push(Stream::Output, b"x").unwrap();
         outbox.eof();
-        assert!(matches!(outbox.next().await, Ok(Next::Data(..))));
-        let early = tokio::time::timeout(Duration::from_millis(50), outbox.next()).await;
+        assert!(matches!(outbox.next(|| false).await, Ok(Next::Data(..))));
+        let early = tokio::time::timeout(Duration::from_millis(50), outbox.next(|| false)).await;
         assert!(early.is_err(), "the end of output came before the exit status");
         outbox.exit(Exit::Status(5));
         outbox.over(true);
-        assert!(matches!(outbox.next().await, Ok(Next::Exit(Exit::Status(5)))));
-        assert!(matches!(outbox.next().await, Ok(Next::Eof)));
-        assert!(matches!(outbox.next().await, Ok(Next::Over { clean: true })));
+        assert!(matches!(outbox.next(|| false).await, Ok(Next::Exit(Exit::Status(5)))));
+        assert!(matches!(outbox.next(|| false).await, Ok(Next::Eof)));
+        assert!(matches!(outbox.next(|| false).await, Ok(Next::Over { clean: true })));
     }
 
     #[tokio::test]
     async fn a_program_that_closes_its_output_and_goes_on_is_not_held_for_long() {
         let outbox = outbox();
         outbox.eof();
-        let next = tokio::time::timeout(Duration::from_secs(2), outbox.next()).await.unwrap();
+        let next =
+            tokio::time::timeout(Duration::from_secs(2), outbox.next(|| false)).await.unwrap();
         assert!(matches!(next, Ok(Next::Eof)));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_may_close_at_once_gets_the_exit_status_first() {
+        let outbox = outbox();
+        outbox.eof();
+        let early = tokio::time::timeout(Duration::from_secs(1), outbox.next(|| true)).await;
+        assert!(early.is_err(), "the end of output came before the exit status");
+        outbox.exit(Exit::Status(5));
+        assert!(matches!(outbox.next(|| true).await, Ok(Next::Exit(Exit::Status(5)))));
+        assert!(matches!(outbox.next(|| true).await, Ok(Next::Eof)));
     }
 }

@@ -141,7 +141,7 @@ async fn download(down: &Downstream, scribe: &Scribe, outbox: &Outbox) -> Foreve
     loop {
         let next = tokio::select! {
             biased;
-            next = outbox.next() => next?,
+            next = outbox.next(|| down.input.has_ended()) => next?,
             answers = scribe.refusals() => Next::Ours(answers?),
         };
         let passed = match next {
@@ -156,9 +156,16 @@ async fn download(down: &Downstream, scribe: &Scribe, outbox: &Outbox) -> Foreve
             }
             Next::Exit(exit) => {
                 scribe.exit(&exit).await?;
-                tell_exit(write, &down.handle, exit).await
+                let told = tell_exit(write, &down.handle, exit).await;
+                down.input.exit_was_told();
+                told
             }
-            Next::Eof => write.eof().await,
+            Next::Eof => {
+                if outbox.known_exit().is_none() {
+                    down.input.exit_is_due();
+                }
+                write.eof().await
+            }
             Next::Over { clean } => {
                 let is_end = clean || outbox.known_exit().is_some();
                 return Err(match (is_end, is_forward(down)) {

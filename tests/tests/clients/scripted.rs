@@ -23,7 +23,12 @@ pub const ASYNCSSH: Cells = &cells([Tried(()); 4], Tried(()));
 
 /// What node's ssh2 has no call for.
 pub const SSH2: Cells = &cells(
-    [Tried(()), Cannot("The library waits for the reply."), Tried(()), Tried(())],
+    [
+        Tried(()),
+        Cannot("The library waits for the reply."),
+        Tried(()),
+        Cannot("The library asks for no new keys."),
+    ],
     Cannot(NOT_ITS_THING),
 );
 

@@ -14,8 +14,8 @@
 use super::{Inbox, Input, lane::Lane, socket::Socket};
 use crate::relay::{socket, spool::Spools};
 use bastion_core::limits::{
-    HOLD_MICROS_BUSY_MAX, HOLD_MICROS_MIN, HOLD_MICROS_QUIET_MAX, HUNGRY_PROBES_MAX,
-    WINDOW_NEAR_BYTES, WINDOW_PROBE_BYTES,
+    EXIT_HOLD_MILLIS, EXIT_LEAVES_MILLIS, HOLD_MICROS_BUSY_MAX, HOLD_MICROS_MIN,
+    HOLD_MICROS_QUIET_MAX, HUNGRY_PROBES_MAX, WINDOW_NEAR_BYTES, WINDOW_PROBE_BYTES,
 };
 use russh::ChannelId;
 use std::{
@@ -115,6 +115,8 @@ pub(super) struct Hold(Mutex<HoldState>);
 #[derive(Default)]
 struct HoldState {
     until: Option<Instant>,
+    /// For an exit status that must go out before the peer's close is read.
+    exit_until: Option<Instant>,
     step: Duration,
     waker: Option<Waker>,
 }
@@ -136,6 +138,33 @@ impl Hold {
         if let Some(waker) = state.waker.take() {
             waker.wake();
         }
+    }
+
+    /// An exit status is due, and the peer's close must not be read before it has been told.
+    pub(super) fn await_exit(&self, now: Instant) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.exit_until = Some(now + Duration::from_millis(EXIT_HOLD_MILLIS));
+    }
+
+    /// It has been told, or never will be. Russh has it in a queue, and reads on in a moment.
+    pub(super) fn exit_told(&self, now: Instant) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.exit_until.is_some() {
+            state.exit_until = Some(now + Duration::from_millis(EXIT_LEAVES_MILLIS));
+            if let Some(waker) = state.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Until when even what has arrived must wait.
+    pub(super) fn until_exit(&self, now: Instant, waker: &Waker) -> Option<Instant> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.exit_until = state.exit_until.filter(|until| *until > now);
+        if state.exit_until.is_some() {
+            state.waker = Some(waker.clone());
+        }
+        state.exit_until
     }
 
     /// Until when to wait, if at all; the waker is called should that change.

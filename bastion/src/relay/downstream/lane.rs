@@ -63,6 +63,8 @@ struct State {
     stalled: bool,
     eof: bool,
     eof_taken: bool,
+    /// The operator was told the end of output, and not yet how the program ended.
+    exit_due: bool,
     closed: bool,
     abandoned: bool,
     resize: Option<WindowSize>,
@@ -81,6 +83,7 @@ impl Lane {
             stalled: false,
             eof: false,
             eof_taken: false,
+            exit_due: false,
             closed: false,
             abandoned: false,
             resize: None,
@@ -167,6 +170,9 @@ impl Inbox {
     pub fn eof(&self) {
         let mut state = self.0.lock();
         state.eof = true;
+        if state.exit_due {
+            self.0.hold.await_exit(Instant::now());
+        }
         wake(&mut state.data_waker);
     }
 
@@ -213,6 +219,24 @@ impl Input {
     /// The next thing that overtakes. May be dropped while it waits.
     pub async fn control(&self) -> Control {
         poll_fn(|cx| self.poll_control(cx)).await
+    }
+
+    /// Whether the operator will send no more bytes.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lane.lock().eof
+    }
+
+    /// The operator was told the end of output while the program goes on: a client that then ends
+    /// its input may close at once.
+    pub(crate) fn exit_is_due(&self) {
+        self.lane.lock().exit_due = true;
+    }
+
+    /// The operator was told how the program ended.
+    pub(crate) fn exit_was_told(&self) {
+        if std::mem::take(&mut self.lane.lock().exit_due) {
+            self.lane.hold.exit_told(Instant::now());
+        }
     }
 
     /// Where the backlogs of this channel go, of both directions.
@@ -269,7 +293,11 @@ impl Drop for Input {
         state.abandoned = true;
         state.stalled = false;
         state.fifo.clear();
+        let due = std::mem::take(&mut state.exit_due);
         drop(state);
+        if due {
+            self.lane.hold.exit_told(Instant::now());
+        }
         self.lane.hold.release();
     }
 }

@@ -1,7 +1,9 @@
 //! The operator's connection as russh sees it: ordinary, except that reads can be held.
 //!
 //! `Pending` from here stops reading only; russh goes on sending. Bytes that are already in our
-//! buffer are always handed over, so a hold never splits what has arrived.
+//! buffer are handed over, so a hold does not split what has arrived; but for one: a client whose
+//! end of input and close arrive together must get the exit status in between, since russh answers
+//! a close at once and nothing can follow.
 
 use super::flow::Hold;
 use crate::relay::socket::ReadBuffer;
@@ -33,9 +35,15 @@ impl<S> Socket<S> {
         Self { stream, buffer: ReadBuffer::new(), hold, timer: None, before_waiting }
     }
 
-    /// Ready when reads are not held.
+    /// Ready when reads are not held; of what has arrived, if there is something.
     fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Some(until) = self.hold.until(Instant::now(), cx.waker()) {
+        let arrived = !self.buffer.is_empty();
+        let hold = Arc::clone(&self.hold);
+        let held = |now, waker: &_| match hold.until_exit(now, waker) {
+            None if !arrived => hold.until(now, waker),
+            until => until,
+        };
+        while let Some(until) = held(Instant::now(), cx.waker()) {
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until.into())));
             timer.as_mut().reset(until.into());
             ready!(timer.as_mut().poll(cx));
@@ -52,8 +60,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        ready!(this.poll_hold(cx));
         if this.buffer.is_empty() {
-            ready!(this.poll_hold(cx));
             match this.buffer.poll_fill(cx, &mut this.stream, READ_BUFFER_BYTES_MAX) {
                 Poll::Ready(filled) => filled?,
                 Poll::Pending => {

@@ -190,22 +190,6 @@ const CELLS = {
     });
   },
 
-  rekey: async (it) => {
-    // This client has no limit of its own, but renews keys when it is asked to.
-    let renewed = 0;
-    const renew = () => {
-      try {
-        it.rekey(() => { renewed += 1; });
-      } catch (error) {
-        // One is under way; another follows.
-        if (!String(error).includes('in progress')) throw error;
-      }
-    };
-    const renewing = setInterval(renew, 150);
-    await load(it).finally(() => clearInterval(renewing));
-    assert(renewed > 2, `${renewed} rekeys`);
-  },
-
   'our-rekey': load,
 
   keepalive: async (it) => {
