@@ -17,8 +17,12 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -30,7 +34,7 @@ const EXIT_FAILED: u32 = 1;
 /// Runs the command of a channel.
 pub(super) async fn run(session: &Session, asked: Asked) {
     let terminal = asked.pty.is_some();
-    let mut voice = Voice::new(asked.write, terminal);
+    let voice = Voice::new(asked.write, terminal);
     let line = match asked.what {
         Start::Exec(line) => line,
         Start::Shell => b"help".to_vec(),
@@ -54,17 +58,20 @@ pub(super) async fn run(session: &Session, asked: Asked) {
     let Ok(line) = str::from_utf8(&line) else {
         return voice.last_words("bastion: the command is not UTF-8 text\n", EXIT_USAGE).await;
     };
-    let input = Arc::new(asked.input);
-    let invocation = match Invocation::from_line(caller, line, stdin(&input, terminal)) {
+    let (input, moved) = (Arc::new(asked.input), Arc::<AtomicU64>::default());
+    let stdin = stdin(&input, &moved, terminal);
+    let invocation = match Invocation::from_line(caller, line, stdin) {
         Ok(invocation) => invocation,
         Err(error) => return voice.last_words(&format!("bastion: {error}\n"), EXIT_USAGE).await,
     };
+    let mut out = Spoken { voice: &voice, moved: &moved };
     let status = tokio::select! {
-        status = api::run(&session.app, invocation, &mut voice) => {
+        status = api::run(&session.app, invocation, &mut out) => {
             u32::try_from(status).unwrap_or(EXIT_FAILED)
         }
         () = interrupted(&input) => EXIT_INTERRUPTED,
         () = typed_interrupt(&input), if terminal => EXIT_INTERRUPTED,
+        () = still(&moved, session.app.config.ingress.idle) => EXIT_INTERRUPTED,
     };
     voice.finish(status).await;
 }
@@ -79,11 +86,29 @@ async fn stands(session: &Session) -> bool {
 
 /// What a command reads. A terminal's keys are watched for an interrupt instead: without a
 /// terminal driver there is no line to read.
-fn stdin(input: &Arc<Input>, terminal: bool) -> Box<dyn AsyncRead + Send + Unpin> {
+fn stdin(
+    input: &Arc<Input>,
+    moved: &Arc<AtomicU64>,
+    terminal: bool,
+) -> Box<dyn AsyncRead + Send + Unpin> {
     if terminal {
         return Box::new(tokio::io::empty());
     }
-    Box::new(Stdin { input: input.clone(), rest: Bytes::new() })
+    Box::new(Stdin { input: input.clone(), rest: Bytes::new(), moved: moved.clone() })
+}
+
+/// Returns when nothing has been read or written for this long: a peer that neither sends what a
+/// command reads nor takes what it says would keep it for ever.
+async fn still(moved: &AtomicU64, limit: Duration) {
+    let mut before = moved.load(Ordering::Relaxed);
+    loop {
+        tokio::time::sleep(limit).await;
+        let now = moved.load(Ordering::Relaxed);
+        if now == before {
+            return;
+        }
+        before = now;
+    }
 }
 
 /// Returns when the peer sends a signal that ends programs, or is gone.
@@ -114,6 +139,21 @@ async fn typed_interrupt(input: &Input) {
 struct Stdin {
     input: Arc<Input>,
     rest: Bytes,
+    moved: Arc<AtomicU64>,
+}
+
+/// The voice of a command, which keeps count of what it could say.
+struct Spoken<'v> {
+    voice: &'v Voice,
+    moved: &'v AtomicU64,
+}
+
+impl Spoken<'_> {
+    async fn write(&self, stream: Option<u32>, bytes: &[u8]) -> io::Result<()> {
+        self.voice.write(stream, bytes).await.map_err(io::Error::other)?;
+        self.moved.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 impl AsyncRead for Stdin {
@@ -124,7 +164,10 @@ impl AsyncRead for Stdin {
     ) -> Poll<io::Result<()>> {
         if self.rest.is_empty() {
             match ready!(self.input.poll_piece(cx)).map_err(io::Error::other)? {
-                Piece::Data(data) => self.rest = data,
+                Piece::Data(data) => {
+                    self.moved.fetch_add(1, Ordering::Relaxed);
+                    self.rest = data;
+                }
                 Piece::Eof | Piece::Closed => return Poll::Ready(Ok(())),
             }
         }
@@ -134,13 +177,13 @@ impl AsyncRead for Stdin {
     }
 }
 
-impl Output for Voice {
+impl Output for Spoken<'_> {
     fn out<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
-        Box::pin(async move { self.write(None, bytes).await.map_err(io::Error::other) })
+        Box::pin(async move { self.write(None, bytes).await })
     }
 
     fn err<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
-        Box::pin(async move { self.write(Some(STDERR), bytes).await.map_err(io::Error::other) })
+        Box::pin(async move { self.write(Some(STDERR), bytes).await })
     }
 
     fn file<'a>(&'a mut self, name: &'a str, _bytes: Vec<u8>) -> BoxFuture<'a, io::Result<()>> {
