@@ -1,8 +1,9 @@
 //! Sources that guess: delayed, then shut out for a time.
 //!
 //! A *failed login* is a connection that tried keys and proved none, let the login grace pass, or
-//! spoke no SSH. A peer that connects and leaves (a health check, `ssh-keyscan`) has failed nothing,
-//! but costs a key exchange, so sixty of those weigh as much as one failed login.
+//! spoke no SSH. A peer that connects and leaves (a health check, `ssh-keyscan`) has failed at
+//! nothing, but costs a key exchange, so sixty of those weigh as much as one failed login.
+//!
 //! Each source keeps its failed logins until they are forgiven, one after the other. The first few
 //! cost nothing, each further one doubles what the next answer takes, and with too many the source
 //! is shut out: it is refused before any cryptography, for a time that doubles with each shut-out.
