@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -11,6 +11,7 @@ use std::{
 pub struct Running {
     child: Child,
     name: &'static str,
+    account: Option<Account>,
 }
 
 impl Running {
@@ -23,7 +24,21 @@ impl Running {
             .stderr(log)
             .spawn()
             .unwrap_or_else(|why| panic!("{name}: {why}"));
-        Self { child, name }
+        let account = Account::open(child.id());
+        Self { child, name, account }
+    }
+
+    /// Milliseconds of CPU that it and all that it ever started have used.
+    pub fn cpu_millis(&self) -> f64 {
+        match &self.account {
+            Some(account) => account.millis(),
+            None => family(self.pid()).into_iter().map(cpu_millis).sum(),
+        }
+    }
+
+    /// KiB of memory that it and all that it started have.
+    pub fn memory_kib(&self) -> f64 {
+        family(self.pid()).into_iter().map(memory_kib).sum()
     }
 
     /// Its process id.
@@ -49,6 +64,9 @@ impl Drop for Running {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+        if let Some(account) = &self.account {
+            account.close();
+        }
     }
 }
 
@@ -59,21 +77,16 @@ fn stat(pid: u32) -> Option<Vec<String>> {
     Some(rest.split(' ').map(str::to_owned).collect())
 }
 
-/// Milliseconds of CPU that a process and those of its children that ended have used.
-pub fn cpu_millis(pid: u32) -> f64 {
+/// Milliseconds of CPU that a process and those of its children that it waited for have used.
+fn cpu_millis(pid: u32) -> f64 {
     let stat = stat(pid).unwrap_or_default();
     let ticks = |index: usize| stat.get(index).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
     // utime, stime, cutime, cstime; a tick is 10 ms everywhere on Linux.
     (ticks(11) + ticks(12) + ticks(13) + ticks(14)) * 10.0
 }
 
-/// The same with those of its descendants that still run.
-pub fn cpu_millis_of_all(pid: u32) -> f64 {
-    family(pid).into_iter().map(cpu_millis).sum()
-}
-
 /// A process and its descendants.
-pub fn family(pid: u32) -> Vec<u32> {
+fn family(pid: u32) -> Vec<u32> {
     let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
         .unwrap()
         .filter_map(|item| item.ok()?.file_name().to_str()?.parse().ok())
@@ -90,7 +103,7 @@ pub fn family(pid: u32) -> Vec<u32> {
 }
 
 /// KiB that a process has to itself in memory.
-pub fn memory_kib(pid: u32) -> f64 {
+fn memory_kib(pid: u32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let field = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -99,7 +112,33 @@ pub fn memory_kib(pid: u32) -> f64 {
     field("Pss:").unwrap_or(0.0)
 }
 
-/// The same of a process and its descendants.
-pub fn memory_kib_of_all(pid: u32) -> f64 {
-    family(pid).into_iter().map(memory_kib).sum()
+/// A control group of its own: sshd's processes end without their parents waiting for them, and
+/// what they used would be lost in the accounts of processes.
+struct Account(PathBuf);
+
+impl Account {
+    fn open(pid: u32) -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/mounts").ok()?;
+        let mount = mounts.lines().find_map(|line| line.strip_prefix("cgroup2 ")?.split(' ').next());
+        let group = Path::new(mount?).join(format!("relay-bench-{pid}"));
+        fs::create_dir(&group).ok()?;
+        let account = Self(group);
+        fs::write(account.0.join("cgroup.procs"), pid.to_string()).ok()?;
+        fs::read_to_string(account.0.join("cpu.stat")).ok()?;
+        Some(account)
+    }
+
+    fn millis(&self) -> f64 {
+        let text = fs::read_to_string(self.0.join("cpu.stat")).unwrap_or_default();
+        let micros = text.lines().find_map(|line| line.strip_prefix("usage_usec "));
+        micros.and_then(|micros| micros.trim().parse::<f64>().ok()).unwrap_or(0.0) / 1e3
+    }
+
+    /// Nothing is left in it, or soon will be.
+    fn close(&self) {
+        let give_up = Instant::now() + Duration::from_secs(5);
+        while fs::remove_dir(&self.0).is_err() && Instant::now() < give_up {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }

@@ -5,6 +5,7 @@ use super::{
     net::NEAR,
     sshd::{ACCOUNT, Sshd, answers},
 };
+use serde::Serialize;
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -32,10 +33,25 @@ const RAISED: [(&str, &str); 7] = [
     ("filter = \"info\"", "filter = \"warn\""),
 ];
 
+/// What the gateway keeps of a troubleshoot channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Recording {
+    /// Every byte.
+    Full,
+    /// Digests only.
+    Digests,
+}
+
+/// The permits of troubleshoot channels, by their ids in `channels.cedar`.
+const TROUBLESHOOT: [&str; 2] = ["channels.troubleshoot", "channels.troubleshoot-sftp"];
+const DIGESTS: &str = "@recording(\"digests\")\n";
+
 /// A gateway that runs.
 pub struct Gateway {
+    binary: PathBuf,
     folder: PathBuf,
-    running: Running,
+    running: Option<Running>,
 }
 
 /// A VM for the inventory.
@@ -60,7 +76,7 @@ pub struct Trust {
 
 impl Gateway {
     /// Makes a deployment in `stage/gateway` and serves it.
-    pub fn start(binary: &Path, stage: &Path) -> Self {
+    pub fn start(binary: &Path, stage: &Path, recording: Recording) -> Self {
         let folder = stage.join("gateway");
         let mut init = Command::new(binary);
         init.args(["init", "--origin", "bench.example", "--officer", "odile", "--dir"])
@@ -79,24 +95,47 @@ impl Gateway {
             text = text.replace(&shown, to);
         }
         fs::write(&file, text).unwrap();
-        let mut serve = Command::new("/bin/sh");
-        // Ten thousand sessions are more than twenty thousand sockets.
-        serve.args(["-c", "ulimit -n 1000000; exec \"$@\"", "sh"]);
-        serve.arg(binary).args(["serve", "--config"]).arg(&file);
-        let log = stage.join("gateway.log");
-        let running = Running::start("the gateway", &mut serve, &log);
-        answers(&format!("127.0.0.1:{PORT}"), &log);
-        Self { folder, running }
+        let mut gateway = Self { binary: binary.to_owned(), folder, running: None };
+        gateway.restart(recording);
+        gateway
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.running.pid()
+    /// Ends it if it runs, and serves the same deployment from a fresh process.
+    pub fn restart(&mut self, recording: Recording) {
+        self.running = None;
+        self.put_in_force(recording);
+        let mut serve = Command::new("/bin/sh");
+        // Ten thousand sessions are more than twenty thousand sockets.
+        serve.args(["-c", "ulimit -n \"$(ulimit -H -n)\"; exec \"$@\"", "sh"]).arg(&self.binary);
+        serve.args(["serve", "--accept-policy", "--config"]).arg(self.folder.join("bastion.toml"));
+        let log = self.folder.with_extension("log");
+        self.running = Some(Running::start("the gateway", &mut serve, &log));
+        answers(&format!("127.0.0.1:{PORT}"), &log);
+    }
+
+    /// Writes the policy of how troubleshoot channels are recorded.
+    fn put_in_force(&self, recording: Recording) {
+        let file = self.folder.join("policies/channels.cedar");
+        let text = fs::read_to_string(&file).unwrap().replace(DIGESTS, "");
+        let text = match recording {
+            Recording::Full => text,
+            Recording::Digests => TROUBLESHOOT.into_iter().fold(text, |text, id| {
+                let line = format!("@id(\"{id}\")\n");
+                assert!(text.contains(&line), "channels.cedar has no {line}");
+                text.replace(&line, &format!("{line}{DIGESTS}"))
+            }),
+        };
+        fs::write(&file, text).unwrap();
+    }
+
+    /// Its process; there is always one but while it is restarted.
+    pub fn process(&self) -> &Running {
+        self.running.as_ref().unwrap()
     }
 
     /// Whether it still runs.
     pub fn lives(&mut self) -> bool {
-        self.running.lives()
+        self.running.as_mut().is_some_and(Running::lives)
     }
 
     /// The line of the authority that its host certificates are signed with.
@@ -184,6 +223,16 @@ impl Trust {
              AuthorizedPrincipalsFile {folder}/principals/%u\n"
         )
     }
+}
+
+/// Lays out the host key of a VM that stands in for many, and enters it; the key's file.
+pub fn lay_stand_in(stage: &Path, officer: &Officer<'_>, name: &str, address: &str) -> PathBuf {
+    let folder = stage.join(name);
+    fs::create_dir_all(&folder).unwrap();
+    super::sshd::key(&folder.join("host"));
+    let host_key = fs::read_to_string(folder.join("host.pub")).unwrap();
+    officer.enters_vm(&Entry { name, address, host_key: &host_key }).lines(&folder);
+    folder.join("host")
 }
 
 /// Lays out an sshd that is a VM of the gateway, and enters it.

@@ -1,5 +1,6 @@
 //! What the figures were measured on: without it they say nothing.
 
+use super::gateway::Recording;
 use serde::Serialize;
 use std::{fs, path::Path, process::Command};
 
@@ -19,13 +20,13 @@ pub struct Machine {
     /// One, five and fifteen minutes, before anything ran.
     load_before: String,
     /// How recordings were made.
-    recording: String,
+    recording: Recording,
     rounds: usize,
 }
 
 impl Machine {
     /// This one, now.
-    pub fn now(dir: &Path, recording: &str, rounds: usize) -> Self {
+    pub fn now(dir: &Path, recording: Recording, rounds: usize) -> Self {
         let of = |file: &str, field: &str| {
             let text = fs::read_to_string(file).unwrap_or_default();
             let line = text.lines().find(|line| line.starts_with(field)).unwrap_or_default();
@@ -44,7 +45,7 @@ impl Machine {
             commit: said("git", &["rev-parse", "--short", "HEAD"]),
             disk,
             load_before: load.split(' ').take(3).collect::<Vec<_>>().join(" "),
-            recording: recording.to_owned(),
+            recording,
             rounds,
         }
     }
@@ -54,7 +55,7 @@ impl Machine {
         let Self { cpu, cores, memory_gib, kernel, openssh, .. } = self;
         format!(
             "{cpu}, {cores} cores, {memory_gib} GiB; Linux {kernel}; {openssh}; {} build of {}; \
-             log and recordings on {}; recording: {}; load average before: {}; rounds: {}.",
+             log and recordings on {}; recording: {:?}; load average before: {}; rounds: {}.",
             self.profile, self.commit, self.disk, self.recording, self.load_before, self.rounds
         )
     }

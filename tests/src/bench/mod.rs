@@ -16,6 +16,7 @@ pub mod options;
 pub mod row;
 pub mod sshd;
 pub mod stage;
+pub mod standin;
 pub mod table;
 
 use clap::Parser as _;
@@ -27,12 +28,16 @@ use std::{fs, process::ExitCode};
 /// Measures as the command line says.
 pub fn main() -> ExitCode {
     let options = Options::parse();
+    if let Some(stand_in) = &options.stand_in {
+        stand_in.run();
+        return ExitCode::SUCCESS;
+    }
     let plan = options.plan();
-    let machine = Machine::now(options.parent(), "full", plan.rounds);
+    let machine = Machine::now(options.parent(), plan.recording, plan.rounds);
     println!("{}", machine.sentence());
     let dir = options.dir();
     fs::create_dir_all(&dir).unwrap();
-    let mut stage = Stage::set_up(&options.binary(), &dir);
+    let mut stage = Stage::set_up(&options.binary(), &dir, plan.recording);
     if options.stay {
         println!("the stage is up in {}; Enter ends it", dir.display());
         std::io::stdin().read_line(&mut String::new()).unwrap();
@@ -40,7 +45,7 @@ pub fn main() -> ExitCode {
     }
     let mut rows = Vec::new();
     for measure in measures::ALL.iter().filter(|measure| options.wants(measure.name)) {
-        for row in (measure.run)(&stage, &plan) {
+        for row in (measure.run)(&mut stage, &plan) {
             println!("{}", table::progress(&row));
             rows.push(row);
         }

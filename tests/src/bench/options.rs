@@ -1,6 +1,6 @@
 //! What to measure, how often, and how much of it.
 
-use super::form::Distance;
+use super::{form::Distance, gateway::Recording, standin::StandIn};
 use std::path::{Path, PathBuf};
 
 /// Measures the relay beside OpenSSH direct and through a jump host.
@@ -33,6 +33,12 @@ pub struct Options {
     /// Set everything up, then wait for Enter instead of measuring
     #[arg(long)]
     pub stay: bool,
+    /// How the gateway records, where a measure does not say so itself
+    #[arg(long, value_enum, default_value_t = Recording::Full)]
+    recording: Recording,
+    /// What it does instead
+    #[command(subcommand)]
+    pub stand_in: Option<StandIn>,
 }
 
 const DISTANCES: [Distance; 3] = [Distance::Near, Distance::FarOperator, Distance::FarVm];
@@ -48,6 +54,8 @@ pub struct Plan {
     pub over: Vec<Distance>,
     /// Idle sessions on one process.
     pub idle: usize,
+    /// How the gateway records.
+    pub recording: Recording,
 }
 
 impl Plan {
@@ -70,6 +78,7 @@ impl Options {
             quick: self.quick,
             over: self.over.clone(),
             idle: if self.quick { 20 } else { self.idle },
+            recording: self.recording,
         }
     }
 

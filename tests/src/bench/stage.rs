@@ -3,7 +3,7 @@
 use super::{
     child::Running,
     form::{Distance, Form, Kex, Way},
-    gateway::{self, Gateway, Officer, PORT},
+    gateway::{self, Gateway, Officer, PORT, Recording},
     net::{FAR, NEAR, Net},
     sshd::{ACCOUNT, Sshd, key},
 };
@@ -13,7 +13,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-const JUMP_PORT: u16 = 2201;
+/// Where the jump host listens.
+pub const JUMP_PORT: u16 = 2201;
 const VM_PORT: u16 = 2202;
 /// The near VM's name in the inventory.
 pub const NEAR_VM: &str = "near.acme";
@@ -33,13 +34,13 @@ pub struct Stage {
 
 impl Stage {
     /// Sets it up in a folder, which should be on a real disk.
-    pub fn set_up(binary: &Path, dir: &Path) -> Self {
+    pub fn set_up(binary: &Path, dir: &Path, recording: Recording) -> Self {
         let net = Net::enter();
         fs::create_dir_all(dir.join("keys")).unwrap();
         for person in ["olga", "odile"] {
             key(&dir.join("keys").join(person));
         }
-        let gateway = Gateway::start(binary, dir);
+        let gateway = Gateway::start(binary, dir, recording);
         let near = |port: u16| vec![format!("127.0.0.1:{port}"), format!("{NEAR}:{port}")];
         let jump = Sshd::lay(dir, "jump", &near(JUMP_PORT), "");
         known_hosts(dir, &gateway.host_ca(), &[("jump", &jump.host_key())]);
@@ -64,17 +65,23 @@ impl Stage {
         Self { net, gateway, dir: dir.to_owned(), jump, _vms: vms }
     }
 
+    /// Has the officer do something.
+    pub fn officer<T>(&self, work: impl FnOnce(&Officer<'_>) -> T) -> T {
+        let config = config(&self.dir, Way::over(Distance::Near));
+        work(&Officer { config: &config, key: &self.dir.join("keys/odile") })
+    }
+
     /// The folder of it all.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// The process in the middle of a form, if it has one.
-    pub fn middle(&self, form: Form) -> Option<u32> {
+    pub fn middle(&self, form: Form) -> Option<&Running> {
         match form {
             Form::Direct => None,
-            Form::Jump => Some(self.jump.pid()),
-            Form::Ours | Form::OursJump => Some(self.gateway.pid()),
+            Form::Jump => Some(&self.jump),
+            Form::Ours | Form::OursJump => Some(self.gateway.process()),
         }
     }
 

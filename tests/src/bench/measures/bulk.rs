@@ -1,7 +1,7 @@
 //! Bytes in bulk, both ways, with default ciphers, and what a gigabyte costs in the middle.
 
 use crate::bench::{
-    child::cpu_millis_of_all,
+    child::Running,
     form::{Distance, Form, Kex, Way},
     options::Plan,
     row::{Figure, Limit, Row},
@@ -24,7 +24,8 @@ enum Direction {
 }
 
 /// Megabytes per second both ways, and seconds of CPU for each 10^9 bytes.
-pub fn bulk(stage: &Stage, plan: &Plan) -> Vec<Row> {
+pub fn bulk(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
+    let stage = &*stage;
     let everywhere = [Distance::Near, Distance::FarOperator, Distance::FarVm];
     let mut rows = Vec::new();
     for distance in plan.distances(&everywhere) {
@@ -81,7 +82,7 @@ fn one(
     direction: Direction,
     bytes: usize,
 ) -> Result<(f64, f64), String> {
-    let cpu = || stage.middle(form).map_or(0.0, cpu_millis_of_all);
+    let cpu = || stage.middle(form).map_or(0.0, Running::cpu_millis);
     let (before, began) = (cpu(), Instant::now());
     stage.at(way, || match direction {
         Direction::Up => up(stage, form, way, bytes),

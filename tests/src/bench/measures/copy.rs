@@ -65,7 +65,8 @@ fn rsync(stage: &Stage, way: Way, from: &str, to: &Path) -> Command {
 }
 
 /// Megabytes per second of rsync, scp -O, scp and sftp.
-pub fn copy(stage: &Stage, plan: &Plan) -> Vec<Row> {
+pub fn copy(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
+    let stage = &*stage;
     let shelf = Path::new(SHELF).join(format!("relay-bench-{}", std::process::id()));
     fs::create_dir_all(&shelf).unwrap();
     let mut rows = Vec::new();

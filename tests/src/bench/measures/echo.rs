@@ -24,7 +24,7 @@ const HUNG: Duration = Duration::from_secs(20);
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// Echo alone on a connection, the four taking turns.
-pub fn alone(stage: &Stage, plan: &Plan) -> Vec<Row> {
+pub fn alone(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
     let mut rows = Vec::new();
     for distance in plan.distances(&[Distance::Near, Distance::FarOperator]) {
         let way = Way::over(distance);
@@ -101,12 +101,12 @@ const STALLED: [Beside; 2] = [
 ];
 
 /// Echo beside a bulk channel of the same connection.
-pub fn beside_bulk(stage: &Stage, plan: &Plan) -> Vec<Row> {
+pub fn beside_bulk(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
     beside(stage, plan, &BULK)
 }
 
 /// Echo beside a stalled channel of the same connection.
-pub fn beside_stalled(stage: &Stage, plan: &Plan) -> Vec<Row> {
+pub fn beside_stalled(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
     beside(stage, plan, &STALLED)
 }
 

@@ -2,7 +2,6 @@
 
 use super::echo::{Busy, Master};
 use crate::bench::{
-    child::memory_kib_of_all,
     form::{Distance, Form, Way},
     options::Plan,
     row::{Limit, Row, interleaved},
@@ -16,7 +15,10 @@ use std::{
 };
 
 /// MiB that the middle grows by in ten seconds, stalled in either direction.
-pub fn growth(stage: &Stage, plan: &Plan) -> Vec<Row> {
+pub fn growth(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
+    // What earlier measures left to the allocator would hide what grows.
+    stage.gateway.restart(plan.recording);
+    let stage = &*stage;
     let mut rows = Vec::new();
     for distance in plan.distances(&[Distance::Near, Distance::FarOperator]) {
         let way = Way::over(distance);
@@ -45,7 +47,7 @@ fn stalled(
 ) -> Result<f64, String> {
     let Some(middle) = stage.middle(form) else { return Err("nothing in the middle".into()) };
     let master = Master::open(stage, form, way)?;
-    let before = memory_kib_of_all(middle);
+    let before = middle.memory_kib();
     let mut command = master.command(&[if sends { "exec sleep 600" } else { "cat /dev/zero" }]);
     if sends {
         command.stdin(File::open("/dev/zero").map_err(|why| why.to_string())?);
@@ -56,7 +58,7 @@ fn stalled(
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut most = before;
     while Instant::now() < until {
-        most = most.max(memory_kib_of_all(middle));
+        most = most.max(middle.memory_kib());
         thread::sleep(Duration::from_millis(200));
     }
     Ok((most - before) / 1024.0)

@@ -1,9 +1,11 @@
 //! The measures, each a function from the stage to rows of the table.
 
+mod audit;
 mod bulk;
 mod connect;
 mod copy;
 mod echo;
+mod idle;
 mod memory;
 mod rate;
 
@@ -21,7 +23,7 @@ pub struct Measure {
     /// Its name on the command line.
     pub name: &'static str,
     /// Takes it.
-    pub run: fn(&Stage, &Plan) -> Vec<Row>,
+    pub run: fn(&mut Stage, &Plan) -> Vec<Row>,
 }
 
 /// All of them, in the order in which they are taken.
@@ -33,7 +35,9 @@ pub const ALL: &[Measure] = &[
     Measure { name: "sessions", run: rate::rate },
     Measure { name: "bulk", run: bulk::bulk },
     Measure { name: "copy", run: copy::copy },
+    Measure { name: "audit", run: audit::audit },
     Measure { name: "growth", run: memory::growth },
+    Measure { name: "idle", run: idle::idle },
 ];
 
 /// Runs a command to its end, which must be success; how long it took.

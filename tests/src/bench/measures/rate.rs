@@ -2,7 +2,7 @@
 
 use super::timed;
 use crate::bench::{
-    child::cpu_millis_of_all,
+    child::Running,
     form::{Distance, Form, Way},
     options::Plan,
     row::{Figure, Limit, Row},
@@ -18,7 +18,8 @@ use std::{
 const CLIENTS: usize = 8;
 
 /// Sessions per second, and CPU per session in the middle.
-pub fn rate(stage: &Stage, plan: &Plan) -> Vec<Row> {
+pub fn rate(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
+    let stage = &*stage;
     let mut rows = Vec::new();
     for distance in plan.distances(&[Distance::Near, Distance::FarOperator]) {
         let way = Way::over(distance);
@@ -52,7 +53,7 @@ pub fn rate(stage: &Stage, plan: &Plan) -> Vec<Row> {
 
 /// Sessions per second, and milliseconds of CPU of each.
 fn batch(stage: &Stage, form: Form, way: Way, sessions: usize) -> Result<(f64, f64), String> {
-    let cpu = || stage.middle(form).map_or(0.0, cpu_millis_of_all);
+    let cpu = || stage.middle(form).map_or(0.0, Running::cpu_millis);
     let (left, before, began) = (AtomicUsize::new(sessions), cpu(), Instant::now());
     let client = || {
         let take = |left: usize| left.checked_sub(1);
