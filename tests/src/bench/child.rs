@@ -119,7 +119,8 @@ struct Account(PathBuf);
 impl Account {
     fn open(pid: u32) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/mounts").ok()?;
-        let mount = mounts.lines().find_map(|line| line.strip_prefix("cgroup2 ")?.split(' ').next());
+        let mount =
+            mounts.lines().find_map(|line| line.strip_prefix("cgroup2 ")?.split(' ').next());
         let group = Path::new(mount?).join(format!("relay-bench-{pid}"));
         fs::create_dir(&group).ok()?;
         let account = Self(group);

@@ -37,7 +37,8 @@ pub(super) const SEAL_LINE_BYTES: usize = 160;
 pub struct ContainerKey(pub(super) [u8; 64]);
 
 impl ContainerKey {
-    pub(super) fn draw() -> Result<Self, CipherFailed> {
+    /// A fresh one.
+    pub fn draw() -> Result<Self, CipherFailed> {
         let mut bytes = [0; 64];
         aws_lc_rs::rand::fill(&mut bytes).map_err(|_| CipherFailed)?;
         Ok(Self(bytes))
@@ -84,7 +85,7 @@ pub struct Segment {
 }
 
 /// Makes the bytes of a container, in order. Where they are written is the caller's business.
-pub(super) struct Writer {
+pub struct Writer {
     stream: Keystream,
     tags: hmac::Key,
     sha: digest::Context,
@@ -95,7 +96,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn begin(
+    /// Begins one with its header line.
+    pub fn begin(
         header: &Header,
         key: &ContainerKey,
         file: &mut Vec<u8>,
@@ -114,7 +116,7 @@ impl Writer {
     }
 
     /// Seals plaintext into frames.
-    pub(super) fn data(&mut self, plain: &[u8], file: &mut Vec<u8>) -> Result<(), CipherFailed> {
+    pub fn data(&mut self, plain: &[u8], file: &mut Vec<u8>) -> Result<(), CipherFailed> {
         for piece in plain.chunks(RECORDING_FRAME_BYTES_MAX) {
             let start = file.len();
             file.reserve(piece.len() + FRAME_LINE_BYTES + 15);
@@ -136,7 +138,7 @@ impl Writer {
     }
 
     /// Ends a segment.
-    pub(super) fn seal(&mut self, file: &mut Vec<u8>) -> Segment {
+    pub fn seal(&mut self, file: &mut Vec<u8>) -> Segment {
         let segment = self.line('S', file);
         self.segments += 1;
         self.unsealed = 0;
@@ -144,7 +146,7 @@ impl Writer {
     }
 
     /// Ends the recording. Returns the bytes and the SHA-256 of the whole file.
-    pub(super) fn end(mut self, file: &mut Vec<u8>) -> (u64, Hash) {
+    pub fn end(mut self, file: &mut Vec<u8>) -> (u64, Hash) {
         if self.unsealed > 0 {
             self.seal(file);
         }

@@ -17,7 +17,7 @@ mod thread;
 mod track;
 mod wrapped;
 
-pub use container::{ContainerKey, Header, Segment};
+pub use container::{ContainerKey, Header, Segment, Writer as ContainerWriter};
 pub use payload::{Moment, Payload};
 pub use reader::{BadRecording, Found, header, open, open_container, verify};
 pub use track::Recording;

@@ -3,6 +3,7 @@
 use crate::bench::{
     child::Running,
     form::{Distance, Form, Kex, Way},
+    gateway::Recording,
     options::Plan,
     row::{Figure, Limit, Row},
     stage::Stage,
@@ -23,56 +24,83 @@ enum Direction {
     Down,
 }
 
-/// Megabytes per second both ways, and seconds of CPU for each 10^9 bytes.
+/// Megabytes per second both ways, and seconds of CPU for each 10^9 bytes; with whole recordings,
+/// then with digests only.
 pub fn bulk(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
-    let stage = &*stage;
     let everywhere = [Distance::Near, Distance::FarOperator, Distance::FarVm];
     let mut rows = Vec::new();
     for distance in plan.distances(&everywhere) {
-        let way = Way { distance, kex: Kex::Default };
-        let (mib, rounds) = match distance {
-            Distance::Near => (plan.count(1024, 8), plan.rounds),
-            _ => (plan.count(96, 4), plan.count(2, 1)),
-        };
-        for direction in [Direction::Up, Direction::Down] {
-            let mut speeds: BTreeMap<Form, Figure> = BTreeMap::new();
-            let mut costs: BTreeMap<Form, Figure> = BTreeMap::new();
-            for round in 0..rounds {
-                for index in 0..Form::ALL.len() {
-                    let form = Form::ALL[(round + index) % Form::ALL.len()];
-                    let (speed, cost) = match one(stage, (form, way), direction, mib << 20) {
-                        Ok((speed, cost)) => (Ok(speed), Ok(cost)),
-                        Err(why) => (Err(why.clone()), Err(why)),
-                    };
-                    speeds.entry(form).or_default().add(speed);
-                    if form != Form::Direct {
-                        costs.entry(form).or_default().add(cost);
-                    }
-                    super::forget_recordings(stage);
+        rows.extend(over(stage, plan, (distance, plan.recording), &Form::ALL));
+    }
+    if plan.recording == Recording::Full && plan.over.contains(&Distance::Near) {
+        stage.gateway.restart(Recording::Digests);
+        let how = (Distance::Near, Recording::Digests);
+        rows.extend(over(stage, plan, how, &Form::ALL));
+        stage.gateway.restart(plan.recording);
+    }
+    rows
+}
+
+fn over(
+    stage: &Stage,
+    plan: &Plan,
+    (distance, recording): (Distance, Recording),
+    forms: &[Form],
+) -> Vec<Row> {
+    let way = Way { distance, kex: Kex::Default };
+    let (mib, rounds) = match distance {
+        Distance::Near => (plan.count(1024, 8), plan.rounds),
+        _ => (plan.count(96, 4), plan.count(2, 1)),
+    };
+    let mut rows = Vec::new();
+    for direction in [Direction::Up, Direction::Down] {
+        let mut speeds: BTreeMap<Form, Figure> = BTreeMap::new();
+        let mut costs: BTreeMap<Form, Figure> = BTreeMap::new();
+        for round in 0..rounds {
+            for index in 0..forms.len() {
+                let form = forms[(round + index) % forms.len()];
+                let (speed, cost) = match one(stage, (form, way), direction, mib << 20) {
+                    Ok((speed, cost)) => (Ok(speed), Ok(cost)),
+                    Err(why) => (Err(why.clone()), Err(why)),
+                };
+                speeds.entry(form).or_default().add(speed);
+                if form != Form::Direct {
+                    costs.entry(form).or_default().add(cost);
                 }
+                super::forget_recordings(stage);
             }
-            rows.extend(told(way, direction, speeds, costs));
         }
+        rows.extend(told((way, recording), direction, speeds, costs));
     }
     rows
 }
 
 fn told(
-    way: Way,
+    (way, recording): (Way, Recording),
     direction: Direction,
     speeds: BTreeMap<Form, Figure>,
     costs: BTreeMap<Form, Figure>,
 ) -> Vec<Row> {
-    let name = if direction == Direction::Up { "up" } else { "down" };
+    let up = direction == Direction::Up;
+    let (name, word) = match recording {
+        Recording::Full => (if up { "up" } else { "down" }, "full recording"),
+        Recording::Digests => (if up { "up_digests" } else { "down_digests" }, "digests only"),
+    };
+    let direction = if up { "up" } else { "down" };
     let ours = [Form::Ours, Form::OursJump];
-    let row = Row::new(&format!("bulk_{name}"), &format!("bulk {name}"), way, "MB/s").with(speeds);
+    let title = format!("bulk {direction}, {word}");
+    let row = Row::new(&format!("bulk_{name}"), &title, way, "MB/s").with(speeds);
     if way.distance != Distance::Near {
         return vec![row.limited(ours.map(|f| Limit::at_least_times(f, 0.95, Form::Direct)))];
     }
-    let fast = row.limited(ours.map(|form| Limit::at_least_times(form, 1.2, Form::Jump)));
-    let title = format!("gateway CPU for each GB {name}");
+    let (times, seconds) = match recording {
+        Recording::Full => (1.2, 2.0),
+        Recording::Digests => (1.5, 1.2),
+    };
+    let fast = row.limited(ours.map(|form| Limit::at_least_times(form, times, Form::Jump)));
+    let title = format!("gateway CPU for each GB {direction}, {word}");
     let row = Row::new(&format!("cpu_per_gb_{name}"), &title, way, "s").with(costs);
-    vec![fast, row.limited(ours.map(|form| Limit::at_most(form, 2.0)))]
+    vec![fast, row.limited(ours.map(|form| Limit::at_most(form, seconds)))]
 }
 
 /// Megabytes per second, and seconds of CPU for each gigabyte.

@@ -37,22 +37,20 @@ pub fn alone(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
         rows.extend([50.0, 99.0].map(|percent| {
             let title = format!("keystroke echo, p{percent}");
             let row = Row::new(&format!("echo_p{percent}"), &title, way, "µs");
-            row.with(percentiles(&samples, percent)).limited(limits_of_echo())
+            row.with(percentiles(&samples, percent)).limited(limits_of_echo(distance))
         }));
     }
     rows
 }
 
-fn limits_of_echo() -> Vec<Limit> {
-    [Form::Ours, Form::OursJump]
-        .into_iter()
-        .flat_map(|form| {
-            [
-                Limit::at_most_times(form, 1.5, Form::Direct),
-                Limit::at_most_times(form, 1.0, Form::Jump),
-            ]
-        })
-        .collect()
+fn limits_of_echo(distance: Distance) -> Vec<Limit> {
+    let ours = [Form::Ours, Form::OursJump];
+    let mut limits = Vec::from(ours.map(|f| Limit::at_most_times(f, 1.5, Form::Direct)));
+    if distance == Distance::Near {
+        // Over 100 ms nobody is below anybody but by chance.
+        limits.extend(ours.map(|form| Limit::at_most_times(form, 1.0, Form::Jump)));
+    }
+    limits
 }
 
 /// What else is on the connection.
@@ -123,7 +121,8 @@ fn beside(stage: &Stage, plan: &Plan, besides: &[Beside]) -> Vec<Row> {
                         Distance::Near => plan.count(300, 20),
                         _ => plan.count(20, 4),
                     };
-                    let sample = beside_one(stage, (form, way), beside, keys);
+                    let settle = if plan.quick { SETTLE / 4 } else { SETTLE };
+                    let sample = beside_one(stage, (form, way), beside, (settle, keys));
                     figures.entry(form).or_default().add(sample);
                 }
             }
@@ -141,12 +140,12 @@ fn beside_one(
     stage: &Stage,
     (form, way): (Form, Way),
     beside: &Beside,
-    keys: usize,
+    (settle, keys): (Duration, usize),
 ) -> Result<f64, String> {
     let master = stage.at(way, || Master::open(stage, form, way))?;
     stage.at(way, || {
         let _busy = master.busy(beside)?;
-        thread::sleep(SETTLE);
+        thread::sleep(settle);
         let mut typist = Typist::sit_down(&mut master.command(&[]))?;
         let samples = typist.types(keys)?;
         Ok(Figure::percentile(&samples, 50.0).value.unwrap_or_default())
