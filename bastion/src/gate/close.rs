@@ -51,6 +51,8 @@ pub enum FileEvent {
         complete: bool,
         /// Of the bytes that went through.
         sha256: audit_schema::hash::Hash,
+        /// Where they begin in the file.
+        offset: u64,
         /// The SFTP status of its end.
         status: u64,
     },
@@ -184,10 +186,17 @@ fn refused_event(grant: &Grant, lease: String, operation: &str) -> Event {
 fn file_entry(grant: &Grant, file: FileEvent) -> NewEntry {
     let lease = grant.request().lease.to_string();
     match file {
-        FileEvent::Transferred { path, direction, bytes, complete, sha256, status } => {
-            let sha256 = sha256.to_string();
-            let event =
-                Event::FileTransferred { bytes, complete, direction, lease, sha256, status };
+        FileEvent::Transferred { path, direction, bytes, complete, sha256, offset, status } => {
+            let (offset, sha256) = (Some(offset).filter(|at| *at > 0), sha256.to_string());
+            let event = Event::FileTransferred {
+                bytes,
+                complete,
+                direction,
+                lease,
+                offset,
+                sha256,
+                status,
+            };
             entry(grant, event).with("path", path)
         }
         FileEvent::Changed { operation, path, target, status } => {
