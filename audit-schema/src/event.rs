@@ -170,10 +170,7 @@ pub enum Event {
     /// A gateway ended in an orderly way.
     #[serde(rename = "gateway.stopped")]
     GatewayStopped { reason: String },
-    /// What a crash left open is closed: `lease`, `session` or a recording of a lease. Of the
-    /// recording, `recording_bytes` are whole sealed segments; `recording_missing` of what earlier
-    /// entries fixed is not there, or not as it was (absent: nothing); `recording_unsealed` bytes
-    /// stand behind the last whole segment and prove nothing.
+    /// What a crash left open is closed: `lease`, `session` or a recording of a lease.
     #[serde(rename = "recovered")]
     Recovered {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,10 +180,6 @@ pub enum Event {
         recording_bytes: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         recording_digest: Option<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        recording_missing: Option<u64>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        recording_unsealed: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         session: Option<String>,
     },
@@ -207,6 +200,19 @@ pub enum Event {
     /// The operator's connection is over, with all its channels.
     #[serde(rename = "session.closed")]
     SessionClosed { channels: u64, reason: String, session: String },
+    /// Somebody watches a live channel from here on; `told`: the operator is told so. `ticket`: the
+    /// consent that permits it, for a data channel. Commits: none.
+    #[serde(rename = "watch.started")]
+    WatchStarted {
+        lease: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ticket: Option<String>,
+        told: bool,
+    },
+    /// Nobody watches this any more. `skipped`: bytes that the watcher was too slow to see.
+    /// Commits: none.
+    #[serde(rename = "watch.ended")]
+    WatchEnded { duration_ms: u64, lease: String, reason: String, skipped: u64 },
     /// An officer asked for the end of a session or lease. Commits: `justification`.
     #[serde(rename = "session.end_requested")]
     SessionEndRequested { session: String },
@@ -325,17 +331,19 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         recording_digest: Option<String>,
     },
+    /// Commands that were seen to be typed at a prompt, of a troubleshoot channel: an aid, as what a
+    /// program reads or a script does is not seen. `kept`: how many of `count` the commitment
+    /// holds, one a line. Commits: `commands`.
+    #[serde(rename = "channel.commands")]
+    ChannelCommands { count: u64, kept: u64, lease: String },
     /// A file went through sftp. `complete`: every byte from the first to the last was seen, so
-    /// `sha256` is the file's. `offset` is where the bytes begin, if not at the first (a resumed
-    /// transfer) and all in a row. Commits: `path`.
+    /// `sha256` is the file's. Commits: `path`.
     #[serde(rename = "file.transferred")]
     FileTransferred {
         bytes: u64,
         complete: bool,
         direction: Direction,
         lease: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        offset: Option<u64>,
         sha256: String,
         status: u64,
     },
@@ -562,6 +570,10 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         ticket: Option<String>,
     },
+    /// Commands, or the screens of recordings, were searched: how many channels were looked at.
+    /// Commits: `arguments`.
+    #[serde(rename = "recording.searched")]
+    RecordingSearched { channels: u64, screens: bool },
     /// The wrapped keys of a recording are destroyed, so that no copy of its file opens any more;
     /// its digest stays in the entries before. Commits: `justification`.
     #[serde(rename = "recording.erased")]

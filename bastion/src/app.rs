@@ -13,12 +13,12 @@ use crate::{
     gate::{Gate, Ground, PolicyCell},
     keyfile::{self, KeyFileError},
     ledger::{
-        Ledger, LedgerError, OpenError, OpenLease, Opening, RecordingFound,
+        Ledger, LedgerError, OpenError, Opening, RecordingFound,
         projection::{Projection, ProjectionError},
     },
     relay::{
-        Quotas, Spools,
-        recording::{self, Recipient, Recorder},
+        Spools, Taps,
+        recording::{Recipient, Recorder},
     },
     store::{Db, Options, StoreError},
 };
@@ -27,11 +27,7 @@ use audit_schema::{
     hash::Hash,
 };
 use bastion_core::policy::{Policy, PolicyErrors};
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, io, path::PathBuf, sync::Arc};
 
 pub mod policy;
 mod sessions;
@@ -62,6 +58,8 @@ pub struct App {
     index: tokio::sync::OnceCell<Projection>,
     /// What waits on disk for slow receivers.
     pub spools: Arc<Spools>,
+    /// The channels that run here, for those who may watch them.
+    pub taps: Arc<Taps>,
     /// The connections of operators, officers and approvers.
     pub sessions: Sessions,
 }
@@ -170,13 +168,8 @@ impl App {
             egress: Egress::new(vm_hosts, config.egress.connect)
                 .rekeying_after(config.egress.rekey_bytes)
                 .asking_every(config.egress.keepalive),
-            spools: Spools::within(
-                &config.recordings.dir,
-                Quotas {
-                    free_bytes_min: config.recordings.free_bytes_min / 2,
-                    ..Quotas::default()
-                },
-            ),
+            spools: Spools::new(&config.recordings.dir),
+            taps: Arc::default(),
             sessions: Sessions::default(),
             index: tokio::sync::OnceCell::new(),
             policy,
@@ -192,7 +185,13 @@ impl App {
     async fn recover(&self) -> Result<(), StartError> {
         let recovery = self
             .ledger
-            .recover(|open| recording_found(&self.recorder.path(open.recording.as_ref()?), open))
+            .recover(|open| {
+                let path = self.recorder.path(open.recording.as_ref()?);
+                let file = fs::File::open(path).ok()?;
+                let found = crate::relay::recording::verify(io::BufReader::new(file), None).ok()?;
+                let (bytes, digest) = found.proven()?;
+                Some(RecordingFound { bytes, digest: digest.to_string() })
+            })
             .await?;
         if recovery.leases + recovery.sessions > 0 {
             tracing::warn!(?recovery, "closed what the last run left open");
@@ -229,25 +228,4 @@ async fn open_ledger(config: &Config) -> Result<Ledger, StartError> {
         });
     }
     Ok(ledger)
-}
-
-/// What is on disk of a recording that a crash left open, beside what the log fixed of it.
-fn recording_found(path: &Path, open: &OpenLease) -> Option<RecordingFound> {
-    let file = fs::File::open(path).ok()?;
-    let length = file.metadata().ok()?.len();
-    let found = recording::verify(io::BufReader::new(file), None).ok()?;
-    let digest_at = |bytes: u64| {
-        let seals = found.segments.iter().map(|seal| (seal.bytes, seal.digest));
-        let mut proven = seals.chain(found.whole);
-        proven.find(|(at, _)| *at == bytes).map(|(_, digest)| digest.to_string())
-    };
-    let entered = open.entered.as_ref();
-    let missing = entered.filter(|(bytes, digest)| digest_at(*bytes).as_ref() != Some(digest));
-    let (bytes, digest) = found.proven().unzip();
-    Some(RecordingFound {
-        bytes: bytes.unwrap_or_default(),
-        digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
-        missing: missing.map_or(0, |(bytes, _)| *bytes),
-        unsealed: length.saturating_sub(found.sealed_file_bytes()),
-    })
 }

@@ -27,6 +27,12 @@ pub fn terminal(text: &str) -> String {
     out
 }
 
+/// The same for text of many lines: only its line feeds are left.
+pub fn terminal_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(terminal).collect();
+    lines.join("\n")
+}
+
 /// One field of a CSV file (RFC 4180) that no spreadsheet takes for a formula.
 ///
 /// A field that begins with `=`, `+`, `-`, `@`, a tab or a line break gets an apostrophe before

@@ -72,22 +72,6 @@ pub const FIFO_CHUNK_BYTES: usize = 4 << 10;
 /// Bytes that one direction of a channel may have on disk.
 pub const SPOOL_BYTES_MAX: u64 = 512 << 20;
 
-/// Bytes on disk from which on a direction is held: its sender gets no more than SSH makes us take.
-pub const SPOOL_HOLD_BYTES: u64 = 256 << 20;
-
-/// Seconds for which a direction may be held before its channel ends: a receiver that takes
-/// nothing in this time has forgotten it.
-pub const SPOOL_HOLD_SECONDS: u64 = 30;
-
-/// Bytes on disk up to which a channel is not ended for what others have.
-pub const SPOOL_SMALL_BYTES: u64 = 16 << 20;
-
-/// Bytes beyond [`SPOOLS_BYTES_MAX`] that such channels may have together.
-pub const SPOOLS_RESERVE_BYTES: u64 = 1 << 30;
-
-/// Bytes that spools take between two looks at how much is free on the disk.
-pub const SPOOLS_LOOK_BYTES: u64 = 16 << 20;
-
 /// Bytes that all channels together may have on disk.
 pub const SPOOLS_BYTES_MAX: u64 = 4 << 30;
 
@@ -165,12 +149,6 @@ pub const RECORDING_BUFFER_BYTES: usize = 256 << 10;
 
 /// Plaintext that a recording may be ahead of its file: beyond, the channel waits.
 pub const RECORDING_IN_FLIGHT_BYTES_MAX: usize = 1 << 20;
-
-/// The bytes in flight: what may have been delivered, to either side, that the file of the
-/// recording does not hold if the process is killed. The buffer above, one piece that was taken
-/// down beyond it, and what the writer thread has taken and not written yet.
-pub const RECORDING_LOST_BYTES_MAX: usize =
-    2 * RECORDING_IN_FLIGHT_BYTES_MAX + 2 * SPOOL_PULL_BYTES;
 
 /// Bytes of one frame of a recording.
 pub const RECORDING_FRAME_BYTES_MAX: usize = 1 << 20;
@@ -539,3 +517,33 @@ pub const EXIT_HOLD_MILLIS: u64 = 300;
 
 /// Milliseconds in which russh takes an exit status out of its queue.
 pub const EXIT_LEAVES_MILLIS: u64 = 10;
+
+/// Commands of a channel that are kept as they were typed; the others are counted.
+pub const TYPED_COMMANDS_MAX: usize = 50;
+
+/// Characters of a typed command that are kept.
+pub const TYPED_COMMAND_CHARS_MAX: usize = 300;
+
+/// Rows of a line that is typed: what is longer is cut.
+pub const TYPED_ROWS_MAX: usize = 32;
+
+/// Output of a terminal that is kept for whoever begins to watch it: a few full screens.
+pub const WATCH_RECENT_BYTES_MAX: usize = 32 << 10;
+
+/// Pieces that wait for one watcher; a slower one is told what it missed.
+pub const WATCH_PIECES_MAX: usize = 128;
+
+/// Watchers of one channel.
+pub const WATCHERS_MAX: usize = 8;
+
+/// How long a watcher may take nothing before it is let go.
+pub const WATCH_STALL_SECONDS_MAX: u64 = 60;
+
+/// How often it is looked whether a watcher still may.
+pub const WATCH_CHECK_MILLIS: u64 = 1000;
+
+/// Hits of a search in one recording: more say that the text is everywhere.
+pub const SEARCH_HITS_MAX: usize = 200;
+
+/// Channels that one search looks at, the newest first.
+pub const SEARCH_CHANNELS_MAX: u64 = 1000;

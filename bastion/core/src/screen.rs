@@ -34,10 +34,10 @@ impl Screen {
     /// An empty screen of about this size: a size of nothing, or a huge one, is none.
     pub fn new(columns: u64, rows: u64) -> Self {
         let (columns, rows) = size(columns, rows);
-        // Only a size of nothing is refused, and `size` gives none.
         let terminal = Terminal::with_scrollback(columns, rows, Some(0));
         Self {
             parser: Parser::new(),
+            // Only a size of nothing is refused, and `size` gives none.
             terminal: terminal.expect("both sizes are at least 1"),
             transcript: Transcript::new(),
         }
@@ -131,6 +131,23 @@ impl Screen {
         lines.extend(full);
         lines
     }
+}
+
+/// The rows that are not shown yet, each at its place, and the cursor at its own.
+pub fn paint(rows: &[String], shown: &[String], cursor: Option<(usize, usize)>) -> String {
+    let mut paint = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        if shown.get(index) != Some(row) {
+            write!(paint, "\x1b[{};1H{row}\x1b[K", index + 1).unwrap_or_default();
+        }
+    }
+    for index in rows.len()..shown.len() {
+        write!(paint, "\x1b[{};1H\x1b[K", index + 1).unwrap_or_default();
+    }
+    if let Some((column, row)) = cursor.filter(|_| !paint.is_empty()) {
+        write!(paint, "\x1b[{};{}H", row + 1, column + 1).unwrap_or_default();
+    }
+    paint
 }
 
 /// A text with U+FFFD in place of each character that could move, hide or colour anything, so that

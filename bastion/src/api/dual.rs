@@ -121,6 +121,8 @@ const TABLE: &[(&str, Effect)] = &[
     ("session list", Reads),
     ("session show", Reads),
     ("session end", Alone),
+    ("session search", Reads),
+    ("session watch", Reads),
     ("session replay", Reads),
     // Loosens nothing, and can never be undone: what a customer could look up is gone.
     ("recording erase", Loosens(Concerned("recording.erased"))),

@@ -75,6 +75,8 @@ const TABLE: &[(&str, &[ActorKind])] = &[
     ("session list", &[Approver, Officer, Local]),
     ("session show", &[Approver, Officer, Local]),
     ("session end", &[Officer]),
+    ("session search", &[Approver, Officer, Local]),
+    ("session watch", &[Approver, Officer]),
     ("session replay", &[Approver, Officer, Local]),
     ("session fetch", &[Approver, Officer, Local]),
     ("report", &[Approver, Officer, Local]),

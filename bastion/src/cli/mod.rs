@@ -10,6 +10,7 @@ pub mod init;
 mod local;
 mod policy;
 mod replay;
+mod search;
 mod serve;
 mod tracing;
 mod verify;
@@ -146,6 +147,9 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
         Command::Audit(_) => read(cli.config.as_deref(), None),
         Command::Session(api::session::Verb::Replay(ask)) => {
             replay::run(cli.config.as_deref(), &ask)
+        }
+        Command::Session(api::session::Verb::Search(ask)) if ask.key.is_some() => {
+            search::run(cli.config.as_deref(), &ask, cli.json)
         }
         Command::Session(_) => read(cli.config.as_deref(), None),
         Command::Report(ask) => read(cli.config.as_deref(), ask.out),

@@ -7,7 +7,7 @@ use crate::{
     notices::{self, Notice},
 };
 use audit_schema::event::{Direction, Event, Outcome};
-use bastion_core::{authorize::Grant, id::RecordingId};
+use bastion_core::{authorize::Grant, id::RecordingId, typed::Commands};
 
 /// How a channel ended.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct Ended {
     pub exit_signal: Option<String>,
     /// What sftp did that no entry says yet.
     pub files: Vec<FileEvent>,
+    /// The commands that were seen to be typed.
+    pub commands: Commands,
 }
 
 /// One thing that sftp did.
@@ -51,8 +53,6 @@ pub enum FileEvent {
         complete: bool,
         /// Of the bytes that went through.
         sha256: audit_schema::hash::Hash,
-        /// Where they begin in the file.
-        offset: u64,
         /// The SFTP status of its end.
         status: u64,
     },
@@ -128,6 +128,9 @@ async fn close(batch: &mut Batch, grant: &Grant, ended: Ended) -> Result<(), Cha
     for file in ended.files {
         batch.append(file_entry(grant, file)).await?;
     }
+    if let Some(commands) = commands_entry(grant, ended.commands) {
+        batch.append(commands).await?;
+    }
     let event = Event::ChannelClosed {
         bytes_err: ended.bytes_err,
         bytes_in: ended.bytes_in,
@@ -183,20 +186,24 @@ fn refused_event(grant: &Grant, lease: String, operation: &str) -> Event {
     }
 }
 
+fn commands_entry(grant: &Grant, commands: Commands) -> Option<NewEntry> {
+    let Commands { count, first } = commands;
+    let kept = first.len() as u64;
+    let lease = grant.request().lease.to_string();
+    // One a line: what was typed over several lines is one line here.
+    let text = first.iter().map(|command| command.replace('\n', " \u{21b5} "));
+    let text = text.collect::<Vec<_>>().join("\n");
+    let event = Event::ChannelCommands { count, kept, lease };
+    (count > 0).then(|| entry(grant, event).with("commands", text))
+}
+
 fn file_entry(grant: &Grant, file: FileEvent) -> NewEntry {
     let lease = grant.request().lease.to_string();
     match file {
-        FileEvent::Transferred { path, direction, bytes, complete, sha256, offset, status } => {
-            let (offset, sha256) = (Some(offset).filter(|at| *at > 0), sha256.to_string());
-            let event = Event::FileTransferred {
-                bytes,
-                complete,
-                direction,
-                lease,
-                offset,
-                sha256,
-                status,
-            };
+        FileEvent::Transferred { path, direction, bytes, complete, sha256, status } => {
+            let sha256 = sha256.to_string();
+            let event =
+                Event::FileTransferred { bytes, complete, direction, lease, sha256, status };
             entry(grant, event).with("path", path)
         }
         FileEvent::Changed { operation, path, target, status } => {

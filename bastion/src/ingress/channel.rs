@@ -103,7 +103,8 @@ async fn pass(
     match opened.await {
         Ok((lease, vm, recording)) => {
             let (evidence, entered) = mpsc::channel(EVIDENCE_WAITING_MAX);
-            let terms = Terms::of(&lease, app.config.ingress.idle);
+            let tap = app.taps.open(lease.id(), &operator.setup);
+            let terms = Terms::of(&lease, app.config.ingress.idle).watchable(tap);
             operator.accept().await;
             let relayed = relay::run(operator, vm, recording, terms, evidence);
             let (closing, ()) = tokio::join!(relayed, close::enter(app, &lease, entered));

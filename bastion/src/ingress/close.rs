@@ -5,7 +5,7 @@ use crate::{
     app::{App, End},
     ca::Lease,
     gate::close::{Ended, FileEvent},
-    ledger::LedgerError,
+    ledger::{LedgerError, projection::Filter},
     metrics::METRICS,
     relay::{Closing, Evidence, Exit, downstream::Downstream, recording::Segment},
 };
@@ -13,9 +13,11 @@ use audit_schema::event::{ChannelKind, Outcome};
 use bastion_core::{
     authorize::{Denial, Grant},
     channel::is_forward,
+    escape,
     id::RecordingId,
     lease::Cause,
     limits::EVIDENCE_WAITING_MAX,
+    typed::Commands,
 };
 use russh::{
     ChannelWriteHalf, Sig,
@@ -128,7 +130,6 @@ pub(super) async fn enter(app: &App, lease: &Lease, mut seen: mpsc::Receiver<Evi
                     bytes: file.bytes,
                     complete: file.complete,
                     sha256: file.sha256,
-                    offset: file.offset,
                     status: file.status,
                 }),
                 Evidence::Changed(change) => files.push(FileEvent::Changed {
@@ -191,6 +192,15 @@ pub(super) async fn ended(app: &App, last: Last, closing: Closing) -> Over {
         Some(Exit::Signal { name, .. }) => (None, Some(signal(name))),
         None => (None, None),
     };
+    if reason == Cause::Officer.as_str() {
+        let request = last.grant.request();
+        let ids = [request.lease.as_str(), request.session.as_str()];
+        words = officers_reason(app, &ids).await.map(|why| {
+            let sentence = Cause::Officer.sentence();
+            format!("{}: {why}", sentence.trim_end_matches('.'))
+        });
+        words.get_or_insert_with(|| Cause::Officer.sentence());
+    }
     let unanswered = closing.exit.is_none();
     let duration = last.began.elapsed();
     let ended = Ended {
@@ -205,10 +215,35 @@ pub(super) async fn ended(app: &App, last: Last, closing: Closing) -> Over {
         exit_status,
         exit_signal,
         files: Vec::new(),
+        commands: closing.commands,
     };
     record(app, &last.grant, ended).await;
     let mouth = Mouth { write: closing.write, opening: None, kind: last.grant.kind() };
     Over { mouth, words, unanswered }
+}
+
+/// What an officer wrote who ended one of these: the operator should read it. An index that does
+/// not answer at once is not waited for.
+pub(super) async fn officers_reason(app: &App, ids: &[&str]) -> Option<String> {
+    let find = async {
+        let index = app.projection().await.ok()?;
+        index.catch_up().await.ok()?;
+        for id in ids {
+            let filter = Filter {
+                event: Some("session.end_requested".into()),
+                session: Some((*id).to_owned()),
+                ..Filter::default()
+            };
+            let Some(row) = index.query(&filter).await.ok()?.rows.into_iter().next() else {
+                continue;
+            };
+            let openings = app.ledger.openings(row.seq).await.ok()?;
+            let reason = openings.into_iter().find(|opening| opening.field == "justification");
+            return reason.map(|opening| escape::terminal(&opening.value));
+        }
+        None
+    };
+    tokio::time::timeout(super::LAST_WORDS * 4, find).await.ok().flatten()
 }
 
 /// The end of a channel that was granted and never began.
@@ -227,6 +262,7 @@ pub(super) async fn never_began(app: &App, last: Last, operator: Downstream, fau
         exit_status: None,
         exit_signal: None,
         files: Vec::new(),
+        commands: Commands::default(),
     };
     record(app, &last.grant, ended).await;
     over

@@ -4,7 +4,7 @@
 //! It begins with an entry, before the peer is told that its key was right, and ends with one. In
 //! between the session is in the registry, so that an officer can end it.
 
-use super::{patience::Patience, severable::Blade};
+use super::{close, patience::Patience, severable::Blade};
 use crate::{
     app::{App, End},
     args,
@@ -141,7 +141,15 @@ impl Session {
 
     /// Says good-bye. A peer that does not read does not hold us up.
     pub(super) async fn say_goodbye(&self, end: End) {
-        let (why, language) = (end.sentence().to_owned(), "en".to_owned());
+        let told = match end {
+            End::Officer => close::officers_reason(&self.app, &[self.id.as_str()]).await,
+            _ => None,
+        };
+        let why = told.map_or_else(
+            || end.sentence().to_owned(),
+            |why| format!("a security officer ended this session: {why}"),
+        );
+        let language = "en".to_owned();
         let told = self.handle.disconnect(Disconnect::ByApplication, why, language);
         if !matches!(tokio::time::timeout(super::LAST_WORDS, told).await, Ok(Ok(()))) {
             tracing::debug!("the peer does not take a good-bye");

@@ -5,12 +5,16 @@ use super::{
     recording::{Recording, RecordingFailed, Segment},
     sftp::{Change, Lost, Refused, Transfer},
     spool::Overrun,
+    tap::Tapped,
 };
 use crate::{ca::Lease, egress::EgressError};
-use audit_schema::{event::Outcome, time::Timestamp};
-use bastion_core::{file_rule::FileRule, lease::Cause};
+use audit_schema::{
+    event::{Level, Outcome},
+    time::Timestamp,
+};
+use bastion_core::{file_rule::FileRule, lease::Cause, typed::Commands};
 use russh::{ChannelWriteHalf, server};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 /// Until when a channel may live.
@@ -28,6 +32,10 @@ pub struct Terms {
     pub idle: Duration,
     /// Which way files may go; nothing if either way.
     pub files: Option<FileRule>,
+    /// Where those find the channel who may watch it.
+    pub tap: Option<Arc<Tapped>>,
+    /// Whether the commands that are typed are looked for.
+    pub finds_commands: bool,
 }
 
 impl Terms {
@@ -40,7 +48,15 @@ impl Terms {
             end: lease.end(),
             idle,
             files: lease.grant().file_rule().cloned(),
+            tap: None,
+            // What is typed where customer data is belongs into its recording alone.
+            finds_commands: lease.grant().level() == Level::Troubleshoot,
         }
+    }
+
+    /// The same, for a channel that can be watched.
+    pub fn watchable(self, tap: Tapped) -> Self {
+        Self { tap: Some(Arc::new(tap)), ..self }
     }
 }
 
@@ -74,6 +90,8 @@ pub struct Closing {
     pub bytes_out: u64,
     /// Bytes of error output that were passed on.
     pub bytes_err: u64,
+    /// The commands that were seen to be typed.
+    pub commands: Commands,
     /// To be closed.
     pub recording: Recording,
     /// The operator's channel, not closed.
@@ -117,8 +135,7 @@ impl Ending {
             Self::VmLost => "vm_connection_lost",
             Self::NotStarted(why) => why.reason(),
             Self::Cut(cause) => cause.as_str(),
-            Self::Overrun(Overrun::Disk(_)) => "spool_failed",
-            Self::Overrun(_) => "spool_full",
+            Self::Overrun(_) => "backlog_overrun",
             Self::Lost(Lost::Framing, _) => "sftp_not_followed",
             Self::Lost(Lost::Refusals, _) => "refusals",
             Self::CarriesSsh => "forward_carries_ssh",

@@ -16,16 +16,16 @@ mod fifo;
 mod keystream;
 mod outbox;
 mod pump;
-mod quota;
 pub mod recording;
 mod scp;
 mod scribe;
 pub mod sftp;
 pub(crate) mod socket;
 mod spool;
+mod tap;
 
 pub use closing::{Closing, Evidence, Terms};
 pub use outbox::Exit;
 pub use pump::run;
-pub use quota::Quotas;
 pub use spool::{Overrun, Spools};
+pub use tap::{Seen, Tap, Tapped, Taps, Watcher};

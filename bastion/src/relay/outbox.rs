@@ -8,7 +8,6 @@
 
 use super::{
     fifo::Fifo,
-    quota::Brim,
     spool::{Overrun, Spools},
 };
 use crate::egress::Gate;
@@ -66,9 +65,6 @@ pub(super) struct Outbox {
     state: Mutex<State>,
     changed: Notify,
     gate: Gate,
-    /// Those of output and of error output.
-    brims: [Arc<Brim>; 2],
-    spools: Arc<Spools>,
 }
 
 struct State {
@@ -96,24 +92,7 @@ impl Outbox {
             eof_told: false,
             over: None,
         };
-        let brims = [state.output.brim(), state.error.brim()];
-        let spools = Arc::clone(spools);
-        Self { state: Mutex::new(state), changed: Notify::new(), gate, brims, spools }
-    }
-
-    /// Returns when too much has waited for the operator for too long.
-    pub(super) async fn overflow(&self) -> Overrun {
-        let [output, error] = &self.brims;
-        let quotas = self.spools.quotas();
-        tokio::select! {
-            why = output.overflow(quotas) => why,
-            why = error.overflow(quotas) => why,
-        }
-    }
-
-    /// Nothing of the VM is read while too much waits.
-    fn hold(&self) {
-        self.gate.set_held(self.brims.iter().any(|brim| brim.is_held()));
+        Self { state: Mutex::new(state), changed: Notify::new(), gate }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -130,7 +109,6 @@ impl Outbox {
         state.add_run(stream, data.len() as u64);
         if state.bytes() > GATE_CLOSE_BYTES {
             self.gate.set_closed(true);
-            self.hold();
         }
         drop(state);
         self.changed.notify_one();
@@ -165,12 +143,7 @@ impl Outbox {
             let hold = eof_hold(ended());
             let held = {
                 let mut state = self.lock();
-                let was_held = self.brims.iter().any(|brim| brim.is_held());
-                let next = state.take(&self.gate, hold)?;
-                if was_held {
-                    self.hold();
-                }
-                if let Some(next) = next {
+                if let Some(next) = state.take(&self.gate, hold)? {
                     return Ok(next);
                 }
                 state.eof_at.filter(|_| !state.eof_told)

@@ -24,6 +24,7 @@ use bastion_core::{
     lease::Cause,
     limits::{FINISH_SECONDS, LEFT_GRACE_SECONDS, PARTING_SECONDS},
 };
+use bytes::Bytes;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client, server};
 use std::{
     sync::atomic::Ordering,
@@ -43,14 +44,11 @@ pub async fn run(
     terms: Terms,
     evidence: mpsc::Sender<Evidence>,
 ) -> Closing {
-    let of = (&down.setup.kind, terms.files.as_ref());
-    let scribe = Scribe::new(recording, of, evidence);
+    let mut scribe = Scribe::new(recording, (&down.setup, &terms), evidence);
     let outbox = Outbox::new(down.input.spools(), up.gate.clone(), !is_forward(&down));
     let mut ending = tokio::select! {
         biased;
         ending = watch(&terms, &scribe) => ending,
-        why = outbox.overflow() => why.into(),
-        why = down.input.overflow() => why.into(),
         ending = scribe.seals() => ending,
         ending = relay(&down, &mut up, &scribe, &outbox) => ending,
     };
@@ -71,6 +69,7 @@ pub async fn run(
         bytes_in: scribe.bytes_in.load(Ordering::Relaxed),
         bytes_out: scribe.bytes_out.load(Ordering::Relaxed),
         bytes_err: scribe.bytes_err.load(Ordering::Relaxed),
+        commands: scribe.take_commands(),
         recording: scribe.recording,
         write: down.write,
         handle: down.handle,
@@ -87,6 +86,7 @@ async fn relay(down: &Downstream, up: &mut Upstream, scribe: &Scribe, outbox: &O
         ended = download(down, scribe, outbox) => ended,
         ended = upload(&down.input, write, (gate, scribe)) => ended,
         ended = control(&down.input, write, scribe) => ended,
+        ended = speak(down, scribe) => ended,
     };
     match result {
         Ok(never) => match never {},
@@ -104,11 +104,23 @@ type Forever = Result<std::convert::Infallible, Ending>;
 async fn begin(down: &Downstream, up: &mut Upstream, scribe: &Scribe) -> Result<(), Ending> {
     up.start(&down.setup).await.map_err(Ending::NotStarted)?;
     if let Some(notice) = &down.setup.notice {
-        scribe.recording.write(Moment::Output(notice.as_bytes())).await?;
-        let said = down.write.data_bytes(notice.clone().into_bytes()).await;
-        said.map_err(|_| Ending::OperatorLeft)?;
+        say(down, scribe, notice.clone()).await?;
     }
     Ok(())
+}
+
+/// What officers and approvers who watch have told to the operator's terminal.
+async fn speak(down: &Downstream, scribe: &Scribe) -> Forever {
+    loop {
+        let words = scribe.told().await;
+        say(down, scribe, words).await?;
+    }
+}
+
+async fn say(down: &Downstream, scribe: &Scribe, words: String) -> Result<(), Ending> {
+    let words = Bytes::from(words);
+    scribe.words(&words).await?;
+    down.write.data_bytes(words).await.map_err(|_| Ending::OperatorLeft)
 }
 
 /// VM to outbox. Never waits for the operator.
@@ -233,9 +245,8 @@ async fn control(input: &Input, write: &ChannelWriteHalf<client::Msg>, scribe: &
     loop {
         let passed = match input.control().await {
             Control::Resize(size) => {
-                let (columns, rows) = (size.columns, size.rows);
-                scribe.recording.write(Moment::Resize { columns, rows }).await?;
-                write.window_change(columns, rows, size.width, size.height).await
+                scribe.resized(&size).await?;
+                write.window_change(size.columns, size.rows, size.width, size.height).await
             }
             Control::Signal(signal) => {
                 scribe.recording.write(Moment::Signal(&signal_name(&signal))).await?;
@@ -293,7 +304,6 @@ async fn idleness(limit: Duration, scribe: &Scribe) {
 /// Closes the VM's side. A VM that does not answer is left to its keepalives.
 async fn part(up: Upstream) {
     up.gate.set_closed(false);
-    up.gate.set_held(false);
     let farewell = async {
         let closed = up.write.close().await;
         let Some(handle) = up.handle else { return closed };

@@ -234,7 +234,6 @@ impl Observer {
             direction: self.direction,
             bytes: file.bytes,
             sha256: Hash(sha256),
-            offset: 0,
             complete,
             status,
         })

@@ -2,17 +2,24 @@
 
 use super::{
     banner::Banner,
+    closing::Terms,
     closing::{Ending, Evidence},
     downstream::Kind,
+    downstream::{Setup, WindowSize},
     outbox::{Exit, Stream},
     recording::{Moment, Recording},
     scp, sftp,
+    tap::Tapped,
 };
-use bastion_core::{file_rule::FileRule, lease::Cause};
+use bastion_core::{
+    file_rule::FileRule,
+    lease::Cause,
+    typed::{Commands, Typed},
+};
 use bytes::Bytes;
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -31,6 +38,10 @@ pub(super) struct Scribe {
     refused: Notify,
     /// The first bytes of a forward, from the operator and from the VM.
     banners: Option<Mutex<[Banner; 2]>>,
+    /// The commands that are typed, where they are looked for.
+    typed: Option<Mutex<Typed>>,
+    /// For whoever watches.
+    tap: Option<Arc<Tapped>>,
     evidence: mpsc::Sender<Evidence>,
     started: Instant,
     active_at_micros: AtomicU64,
@@ -76,15 +87,19 @@ impl Observer {
 impl Scribe {
     pub(super) fn new(
         recording: Recording,
-        (kind, rule): (&Kind, Option<&FileRule>),
+        (setup, terms): (&Setup, &Terms),
         evidence: mpsc::Sender<Evidence>,
     ) -> Self {
+        let rule: Option<&FileRule> = terms.files.as_ref();
+        let pty = setup.pty.as_ref().filter(|_| terms.finds_commands);
         Self {
             recording,
-            observer: Observer::of(kind).map(Mutex::new),
+            observer: Observer::of(&setup.kind).map(Mutex::new),
             filter: rule.map(|rule| Mutex::new(sftp::Filter::new(rule.clone()))),
             refused: Notify::new(),
-            banners: matches!(kind, Kind::Forward(_)).then(Mutex::default),
+            banners: matches!(setup.kind, Kind::Forward(_)).then(Mutex::default),
+            typed: pty.map(|pty| Mutex::new(Typed::new(pty.size.columns.into()))),
+            tap: terms.tap.clone(),
             evidence,
             started: Instant::now(),
             active_at_micros: AtomicU64::new(0),
@@ -134,21 +149,25 @@ impl Scribe {
         self.no_ssh(0, data).await?;
         self.count(&self.bytes_in, data);
         self.recording.write(Moment::Input(data)).await?;
+        self.follow(|typed| typed.input(data));
         self.observe(|observer| observer.operator_sent(data)).await
     }
 
     /// Bytes from the VM, about to be passed on.
-    pub(super) async fn output(&self, stream: Stream, data: &[u8]) -> Result<(), Ending> {
+    pub(super) async fn output(&self, stream: Stream, data: &Bytes) -> Result<(), Ending> {
         match stream {
             Stream::Output => {
                 self.no_ssh(1, data).await?;
                 self.count(&self.bytes_out, data);
                 self.recording.write(Moment::Output(data)).await?;
+                self.show(stream, data);
                 self.observe(|observer| observer.vm_sent(data)).await
             }
             Stream::Error => {
                 self.count(&self.bytes_err, data);
-                Ok(self.recording.write(Moment::Error(data)).await?)
+                self.recording.write(Moment::Error(data)).await?;
+                self.show(stream, data);
+                Ok(())
             }
         }
     }
@@ -169,6 +188,55 @@ impl Scribe {
         Err(Ending::CarriesSsh)
     }
 
+    /// The gateway's own words on the operator's terminal, about to be said.
+    pub(super) async fn words(&self, words: &Bytes) -> Result<(), Ending> {
+        self.recording.write(Moment::Output(words)).await?;
+        self.show(Stream::Output, words);
+        Ok(())
+    }
+
+    /// The terminal is about to have another size.
+    pub(super) async fn resized(&self, size: &WindowSize) -> Result<(), Ending> {
+        let (columns, rows) = (size.columns, size.rows);
+        self.recording.write(Moment::Resize { columns, rows }).await?;
+        self.follow(|typed| typed.resized(columns.into()));
+        if let Some(tap) = &self.tap {
+            tap.resized(size);
+        }
+        Ok(())
+    }
+
+    /// What somebody wants to tell the operator. For ever, but for that.
+    pub(super) async fn told(&self) -> String {
+        match &self.tap {
+            Some(tap) => tap.words().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The commands that were seen to be typed.
+    pub(super) fn take_commands(&mut self) -> Commands {
+        let typed = self.typed.take().map(Mutex::into_inner);
+        typed.map_or_else(Commands::default, |typed| {
+            typed.unwrap_or_else(PoisonError::into_inner).finish()
+        })
+    }
+
+    /// What the recording has, for those who only look: none of them can hold it up.
+    fn show(&self, stream: Stream, data: &Bytes) {
+        self.follow(|typed| typed.output(data));
+        if let Some(tap) = &self.tap {
+            tap.output(data, stream == Stream::Error);
+        }
+    }
+
+    fn follow(&self, follow: impl FnOnce(&mut Typed)) {
+        if let Some(typed) = &self.typed {
+            // It is total; were it not, a poisoned lock would only cost commands.
+            follow(&mut typed.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
     /// How the program ended.
     pub(super) async fn exit(&self, exit: &Exit) -> Result<(), Ending> {
         let how = match exit {
@@ -186,14 +254,12 @@ impl Scribe {
     /// Passes the recording's seals on to the log, for ever.
     pub(super) async fn seals(&self) -> Ending {
         let mut segments = self.recording.segments();
-        let mut told = 0;
         while segments.changed().await.is_ok() {
-            let sealed = segments.borrow_and_update().get(told..).unwrap_or_default().to_vec();
-            told += sealed.len();
-            for segment in sealed {
-                if let Err(ending) = self.tell(Evidence::Segment(segment)).await {
-                    return ending;
-                }
+            let segment = *segments.borrow_and_update();
+            if let Some(segment) = segment
+                && let Err(ending) = self.tell(Evidence::Segment(segment)).await
+            {
+                return ending;
             }
         }
         // The writer thread has given this recording up; `recording.failed()` says why.
@@ -231,6 +297,9 @@ impl Scribe {
                 Evidence::Segment(_) => continue,
             };
             self.recording.write(Moment::Operation(&line)).await?;
+            if let Some(tap) = &self.tap {
+                tap.operation(&line);
+            }
             self.tell(evidence).await?;
         }
         Ok(())

@@ -5,6 +5,8 @@
 
 mod erasing;
 mod replaying;
+mod searching;
+mod watching;
 
 use bastion_tests::world::World;
 

@@ -207,6 +207,7 @@ impl World {
             exit_status: Some(0),
             exit_signal: None,
             files: Vec::new(),
+            commands: bastion_core::typed::Commands::default(),
         };
         self.app.gate.close(lease.grant(), ended).await.unwrap().into_inner();
     }

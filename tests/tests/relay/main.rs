@@ -7,7 +7,6 @@
 
 mod far;
 mod gateway;
-mod spools;
 mod vm;
 
 use bastion::relay::{Evidence, recording};

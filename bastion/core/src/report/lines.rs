@@ -121,6 +121,17 @@ pub(super) fn reading(event: &Event) -> Option<String> {
         Event::LogRead { command, head } => {
             format!("`{command}` at {head} entries")
         }
+        Event::RecordingSearched { channels, screens } => {
+            let what = if *screens { "screens" } else { "commands" };
+            format!("{what} of {channels} channel(s) searched")
+        }
+        Event::WatchStarted { lease, ticket: Some(ticket), .. } => {
+            format!("{lease} watched, under consent {ticket}")
+        }
+        Event::WatchStarted { lease, .. } => format!("{lease} watched"),
+        Event::WatchEnded { lease, duration_ms, .. } => {
+            format!("{lease} watched no more, after {} s", duration_ms / 1000)
+        }
         Event::RecordingRead { lease, recording, ticket } => match ticket {
             Some(ticket) => format!("recording {recording} of {lease}, under consent {ticket}"),
             None => format!("recording {recording} of {lease}"),

@@ -167,12 +167,12 @@ pub(super) async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault>
 }
 
 /// A moment; a day is its first instant.
-pub(super) fn since(text: &str) -> Result<Timestamp, &'static str> {
+pub(crate) fn since(text: &str) -> Result<Timestamp, &'static str> {
     text.parse().map(|super::values::Moment(at)| at)
 }
 
 /// The end of a span, itself not included; a day is included as a whole.
-pub(super) fn until(text: &str) -> Result<Timestamp, &'static str> {
+pub(crate) fn until(text: &str) -> Result<Timestamp, &'static str> {
     let at = since(text)?;
     Ok(if text.len() == "2026-11-24".len() { at.plus_seconds(86_400) } else { at })
 }

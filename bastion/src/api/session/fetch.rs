@@ -4,26 +4,21 @@
 //! a data channel is customer data, and the provider gets it only under a live consent that says
 //! so. Then the file is hashed and compared with what the log says of it, and only then sent.
 
+use super::access;
 use crate::{
     api::{Call, Fault, Reply, change, reading, recording::Erased},
     args,
-    gate::facts,
     ledger::{
-        Batch, ChangeError, NewEntry,
+        ChangeError, NewEntry,
         projection::{Filter, Order},
     },
-    relay::recording::SEAL_LINE_BYTES,
     render::tar,
-    store::StoreError,
 };
 use audit_schema::{
-    event::{ActorKind, Event, Level},
+    event::{ActorKind, Event},
     hash::Hash,
 };
-use bastion_core::{
-    authorize::{RecordingAsked, recording_access},
-    id::{CustomerId, LeaseId, RecordingId},
-};
+use bastion_core::id::{CustomerId, LeaseId, RecordingId};
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
 use tokio::io::AsyncReadExt as _;
@@ -37,13 +32,10 @@ struct Handed {
     wrapped: String,
 }
 
-/// What the log says of a recording's file: its digest, over so many bytes from its start. After a
-/// crash they end where the last seal begins, and its line goes with them: nothing opens without
-/// it, and it proves itself by its tag.
+/// What the log says of a recording's file: its digest, over so many bytes from its start.
 struct Told {
     digest: String,
     bytes: u64,
-    seal_bytes: u64,
 }
 
 pub(super) async fn run(call: &mut Call<'_>, lease: &LeaseId) -> Result<Reply, Fault> {
@@ -62,9 +54,7 @@ pub(super) async fn run(call: &mut Call<'_>, lease: &LeaseId) -> Result<Reply, F
             ),
         });
     }
-    let there = tokio::fs::metadata(&path).await.map_err(|_| missing(&handed.recording))?.len();
-    let seal_bytes = told.seal_bytes.min(there.saturating_sub(told.bytes));
-    send(call, &path, &handed, told.bytes + seal_bytes).await?;
+    send(call, &path, &handed, told.bytes).await?;
     Ok(Reply::Written)
 }
 
@@ -98,7 +88,9 @@ async fn hand_out(
             }
             let place = (row.text(1)?, row.text(6)?);
             let ticket = match row.text(2)?.as_str() {
-                "data" if !is_approver => Some(access(batch, &origin, &customer, place).await?),
+                "data" if !is_approver => {
+                    Some(access::ensure(batch, &origin, &customer, place).await?)
+                }
                 _ => None,
             };
             let handed = Handed {
@@ -117,40 +109,6 @@ async fn hand_out(
     Ok(entered.await?.into_inner())
 }
 
-/// The ticket under which the provider may open recordings of this account now: what the customer
-/// signed decides, as for a channel.
-async fn access(
-    batch: &mut Batch,
-    origin: &str,
-    customer: &CustomerId,
-    (instance, account): (String, String),
-) -> Result<String, ChangeError> {
-    let now = batch.now();
-    let unreadable = |what: &str| StoreError::Shape(format!("the {what} of a lease"));
-    let instance = instance.parse().map_err(|_| unreadable("instance"))?;
-    let account = account.parse().map_err(|_| unreadable("account"))?;
-    let asked = RecordingAsked {
-        now,
-        origin,
-        customer,
-        instance: &instance,
-        account: &account,
-        level: Level::Data,
-        signatures_needed: facts::signatures_needed(batch.tx(), customer).await?,
-        approver_keys: &facts::approver_keys(batch.tx(), customer).await?,
-        consents: &facts::consents(batch.tx(), customer, now).await?,
-    };
-    match recording_access(&asked) {
-        Ok(Some(ticket)) => Ok(ticket.to_string()),
-        // A data account never comes out as one that needs no consent; if it did, it would not do.
-        Ok(None) | Err(_) => Err(ChangeError::refused(
-            "no-recording-access",
-            "the recording of a data channel is customer data: it takes a live consent of the \
-             customer that includes recording access; ask for one",
-        )),
-    }
-}
-
 /// What the log says of the file, in the entry that closed the channel.
 async fn told(call: &Call<'_>, lease: &LeaseId) -> Result<Told, Fault> {
     let index = call.app.projection().await?;
@@ -160,17 +118,15 @@ async fn told(call: &Call<'_>, lease: &LeaseId) -> Result<Told, Fault> {
     for row in index.query(&filter).await?.rows {
         let found = call.app.ledger.entry(row.seq).await?;
         let told = match found.and_then(|found| found.entry.event()) {
-            Some(Event::ChannelClosed { recording_digest, recording_bytes, .. }) => {
-                (recording_digest.zip(recording_bytes), 0)
-            }
-            Some(Event::Recovered { recording_digest, recording_bytes, .. }) => {
-                (recording_digest.zip(recording_bytes), SEAL_LINE_BYTES as u64)
-            }
+            Some(
+                Event::ChannelClosed { recording_digest, recording_bytes, .. }
+                | Event::Recovered { recording_digest, recording_bytes, .. },
+            ) => recording_digest.zip(recording_bytes),
             _ => continue,
         };
         return match told {
-            (Some((digest, bytes)), seal_bytes) => Ok(Told { digest, bytes, seal_bytes }),
-            (None, _) => Err(Fault::Conflict(format!(
+            Some((digest, bytes)) => Ok(Told { digest, bytes }),
+            None => Err(Fault::Conflict(format!(
                 "{lease} ended before anything was recorded: `session show {lease}` says how"
             ))),
         };

@@ -9,11 +9,12 @@ use crate::{
 use audit_schema::time::Timestamp;
 use serde_json::{Value, json};
 
-const COLUMNS: &str = "SELECT id, session, operator, customer, service, vm, instance, account, \
-     level, kind, ticket, granted_at, deadline, revoked_cause, closed_at, recording, gateway \
+pub(super) const COLUMNS: &str = "SELECT id, session, operator, customer, service, vm, instance, \
+     account, level, kind, ticket, granted_at, deadline, revoked_cause, closed_at, recording, gateway \
      FROM leases WHERE true";
 
-struct Lease {
+/// A row of leases.
+pub(super) struct Lease {
     texts: Vec<Option<String>>,
     granted_at: i64,
     deadline: i64,
@@ -24,7 +25,7 @@ struct Lease {
 }
 
 impl Lease {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
         let texts = (0..11).map(|column| row.opt_text(column)).collect::<Result<_, _>>()?;
         Ok(Self {
             texts,
@@ -36,7 +37,7 @@ impl Lease {
             gateway: row.text(16)?,
         })
     }
-    fn text(&self, column: usize) -> &str {
+    pub(super) fn text(&self, column: usize) -> &str {
         self.texts.get(column).and_then(Option::as_deref).unwrap_or_default()
     }
     fn state(&self) -> &'static str {
@@ -46,7 +47,7 @@ impl Lease {
             (None, None) => "live",
         }
     }
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         json!({
             "lease": self.text(0), "session": self.text(1), "operator": self.text(2),
             "customer": self.text(3), "service": self.text(4), "vm": self.text(5),
@@ -152,12 +153,26 @@ pub(super) async fn show(call: &mut Call<'_>, id: &str) -> Result<Reply, Fault> 
             ]);
             entries.push(json!({ "seq": row.seq, "time": row.time, "event": row.event }));
         }
-        text += &format!("{table}\n");
         let mut object = lease.json();
+        let closing = page.rows.iter().find(|row| row.event == "channel.commands");
+        if let Some(row) = closing {
+            let commands = detected(call, row.seq).await?;
+            text += "detected commands (an aid: what a program reads is not seen)\n";
+            commands.iter().for_each(|line| text += &format!("  {}\n", print::shown(line)));
+            object["detected_commands"] = commands.into();
+        }
+        text += &format!("{table}\n");
         object["entries"] = entries.into();
         all.push(object);
     }
     Ok(Reply::Said { text, json: all.into() })
+}
+
+/// The commands that were seen to be typed, from the opening of their entry.
+async fn detected(call: &Call<'_>, seq: u64) -> Result<Vec<String>, Fault> {
+    let openings = call.app.ledger.openings(seq).await?;
+    let commands = openings.iter().filter(|opening| opening.field == "commands");
+    Ok(commands.flat_map(|opening| opening.value.lines()).map(str::to_owned).collect())
 }
 
 fn described(lease: &Lease) -> String {

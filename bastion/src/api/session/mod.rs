@@ -1,10 +1,14 @@
 //! `session …`: what is live, what was, the end of it, and the recordings.
 
+mod access;
 mod fetch;
 mod list;
 mod replay;
+mod search;
+mod watch;
 
 pub use replay::{Format, Offset, Replay};
+pub use search::Ask as Search;
 
 use super::{Call, Fault, Reply, change, values};
 use crate::{
@@ -42,6 +46,26 @@ pub enum Verb {
         #[arg(long, num_args = 1.., value_name = "TEXT")]
         reason: Vec<String>,
     },
+    /// Find where something was typed, or stood on a screen
+    #[command(after_help = "\
+Commands are found in the log: what was asked to run, and what was seen to be typed at a prompt (an
+aid: what a program reads is not seen). With the key that recordings are sealed to, on your machine,
+what was on the screens is searched, too. Data channels take a live consent that includes access to
+recordings.
+
+Examples:
+  ssh bastion session search systemctl restart --since 2026-11-01
+  bastion session search 'disk full' --vm pg-1.acme --key provider-recording.pem")]
+    Search(Search),
+    /// Look on at a live channel, read-only
+    #[command(after_help = "\
+That somebody watches is in the log, and the operator is told on their terminal. What is shown is
+rendered as in a replay. A data channel takes a live consent that includes access to recordings.
+Ctrl-C ends it.
+
+Example:
+  ssh -t bastion session watch l-0123456789")]
+    Watch(watch::Ask),
     /// See a recording, on your machine, with the private key that it is sealed to
     #[command(after_help = "\
 Its digest is compared with the one in the log first. What the VM sent is shown through a terminal
@@ -93,6 +117,8 @@ pub(super) async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault>
         Verb::List(ask) => list::list(call, &ask).await,
         Verb::Show { id } => list::show(call, &id).await,
         Verb::End { id, reason } => end(call, id, &reason).await,
+        Verb::Search(ask) => search::run(call, &ask).await,
+        Verb::Watch(ask) => watch::run(call, &ask).await,
         Verb::Fetch { lease } => fetch::run(call, &lease).await,
         Verb::Replay(_) => {
             let how = "the key that opens a recording is not on a gateway: on your machine run \

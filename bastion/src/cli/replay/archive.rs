@@ -130,7 +130,7 @@ impl Seek for Section {
 }
 
 /// A file without a name, for sealed bytes: it is gone with the process.
-fn nameless() -> io::Result<File> {
+pub fn nameless() -> io::Result<File> {
     let unique = crate::entropy::draw::<8>().map_err(io::Error::other)?;
     let name = unique.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let path = std::env::temp_dir().join(format!("bastion-{name}.tar"));

@@ -1,4 +1,4 @@
-//! Lines of text for what has no screen, and the paint of what has one.
+//! Lines of text for what has no screen.
 
 use bastion_core::{
     escape,
@@ -19,12 +19,6 @@ pub(super) fn of(at_micros: u64, what: &Happened) -> Option<String> {
         Operation(value) => Some(operation(at_micros, value)),
         _ => None,
     }
-}
-
-/// Output without a terminal: each line made safe.
-pub(super) fn escaped(text: &str) -> String {
-    let lines: Vec<String> = text.split('\n').map(escape::terminal).collect();
-    lines.join("\n")
 }
 
 /// `0:01:01.500 upload /etc/motd bytes=3 status=0`
@@ -49,25 +43,8 @@ fn operation(at_micros: u64, value: &Value) -> String {
 }
 
 /// `1:02:03.250`
-pub(in crate::cli) fn clock(micros: u64) -> String {
+pub fn clock(micros: u64) -> String {
     let (millis, seconds) = (micros / 1000 % 1000, micros / 1_000_000);
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     format!("{hours}:{minutes:02}:{seconds:02}.{millis:03}")
-}
-
-/// The rows that are not shown yet, each at its place, and the cursor at its own.
-pub(super) fn paint(rows: &[String], shown: &[String], cursor: Option<(usize, usize)>) -> String {
-    let mut paint = String::new();
-    for (index, row) in rows.iter().enumerate() {
-        if shown.get(index) != Some(row) {
-            write!(paint, "\x1b[{};1H{row}\x1b[K", index + 1).unwrap_or_default();
-        }
-    }
-    for index in rows.len()..shown.len() {
-        write!(paint, "\x1b[{};1H\x1b[K", index + 1).unwrap_or_default();
-    }
-    if let Some((column, row)) = cursor.filter(|_| !paint.is_empty()) {
-        write!(paint, "\x1b[{};{}H", row + 1, column + 1).unwrap_or_default();
-    }
-    paint
 }

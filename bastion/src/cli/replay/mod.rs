@@ -9,7 +9,8 @@ mod cast;
 mod lines;
 mod player;
 
-pub use archive::Archive;
+pub use archive::{Archive, nameless};
+pub use lines::clock;
 
 use super::Fault;
 use crate::{

@@ -7,8 +7,9 @@ use super::{cast::CastWriter, lines};
 use crate::api::session::{Format, Replay};
 use bastion_core::{
     cast::unfinished,
+    escape::terminal_lines,
     playback::{Happened, Moment},
-    screen::Screen,
+    screen::{self, Screen},
 };
 use std::{
     io::{self, Write},
@@ -138,7 +139,7 @@ impl Player {
                 self.out.write_all(bytes)?;
                 self.flush()
             }
-            false => self.say(at, &lines::escaped(text)),
+            false => self.say(at, &terminal_lines(text)),
         }
     }
 
@@ -190,9 +191,9 @@ impl Player {
 
     /// The rows that changed, each at its place.
     fn paint(&mut self) -> String {
-        let Some(screen) = &self.screen else { return String::new() };
-        let rows = screen.painted();
-        let paint = lines::paint(&rows, &self.shown, screen.cursor());
+        let Some(now) = &self.screen else { return String::new() };
+        let rows = now.painted();
+        let paint = screen::paint(&rows, &self.shown, now.cursor());
         self.shown = rows;
         paint
     }
