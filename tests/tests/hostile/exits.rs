@@ -1,7 +1,7 @@
 //! Exit status is never lost: every client, both forms, all under load at once.
 
 use crate::{port, times, world};
-use bastion_tests::world::World;
+use bastion_tests::world::{World, until};
 use std::process::{Command, Stdio};
 
 /// A client and a form of it: what to run for an exit status, and how often the sample runs it.
@@ -80,9 +80,11 @@ fn no_exit_status_is_lost_by_any_client() {
     });
     println!("{each} runs of each of {} clients", clients.len());
     assert!(lost.is_empty(), "{}\n{}", lost.join("\n"), world.gateway_log());
+    // A client hears its status before the last entry of its channel is written.
+    let all = each * clients.len();
+    until("every channel's last entry", 20, || world.log().events("channel.closed").len() == all);
     let log = world.log();
     let ends = log.events("channel.closed");
-    assert_eq!(ends.len(), each * clients.len());
     let told = ends.iter().filter(|end| end["exit_status"].is_u64()).count();
     assert_eq!(told, ends.len(), "each end has its status");
 }
