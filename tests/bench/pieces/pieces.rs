@@ -27,6 +27,9 @@ pub fn certificate(criterion: &mut Criterion) {
         source_address: "192.0.2.7/32".into(),
         force_command: None,
         permit_pty: true,
+        permit_port_forwarding: false,
+        permit_agent_forwarding: false,
+        permit_x11_forwarding: false,
     };
     criterion.bench_function("certificate", |bench| {
         bench.iter(|| {
