@@ -22,6 +22,7 @@ pub mod table;
 use clap::Parser as _;
 use machine::Machine;
 use options::Options;
+use row::Row;
 use stage::Stage;
 use std::{fs, process::ExitCode};
 
@@ -49,16 +50,24 @@ pub fn main() -> ExitCode {
             println!("{}", table::progress(&row));
             rows.push(row);
         }
+        // What has been measured is kept, should the rest not come to its end.
+        keep(&options, &machine, &rows);
         assert!(stage.gateway.lives(), "the gateway ended: see {}/gateway.log", dir.display());
     }
     drop(stage);
     println!("\n{}", table::markdown(&machine, &rows));
-    if let Some(file) = &options.json {
-        let text = serde_json::to_string_pretty(&table::json(&machine, &rows)).unwrap();
-        fs::write(file, text + "\n").unwrap();
-        println!("as JSON: {}", file.display());
-    }
     fs::remove_dir_all(&dir).unwrap();
     let failed = rows.iter().flat_map(|row| row.figures.values()).any(|f| f.value.is_none());
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Writes the reports that were asked for.
+fn keep(options: &Options, machine: &Machine, rows: &[Row]) {
+    if let Some(file) = &options.json {
+        let text = serde_json::to_string_pretty(&table::json(machine, rows)).unwrap();
+        fs::write(file, text + "\n").unwrap();
+    }
+    if let Some(file) = &options.table {
+        fs::write(file, table::markdown(machine, rows)).unwrap();
+    }
 }

@@ -12,8 +12,8 @@ pub struct Options {
     /// Over these distances
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = DISTANCES)]
     over: Vec<Distance>,
-    /// Rounds of each measure
-    #[arg(long, default_value_t = 5)]
+    /// Rounds of each measure; over a distance a third of them
+    #[arg(long, default_value_t = 6)]
     rounds: usize,
     /// A small sample of each: shows that it works, and no figure worth quoting
     #[arg(long)]
@@ -24,6 +24,9 @@ pub struct Options {
     /// Write the figures there as well
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write the table there as well
+    #[arg(long, value_name = "FILE")]
+    pub table: Option<PathBuf>,
     /// The bastion to measure; the one built beside this program if left out
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -62,6 +65,14 @@ impl Plan {
     /// So many, or so few of a quick sample.
     pub fn count(&self, many: usize, few: usize) -> usize {
         if self.quick { few } else { many }
+    }
+
+    /// Rounds over a distance: what takes a hundred times as long is taken fewer times.
+    pub fn rounds_over(&self, distance: Distance) -> usize {
+        match distance {
+            Distance::Near => self.rounds,
+            _ => (self.rounds / 3).max(1),
+        }
     }
 
     /// The distances that are asked for, of those that a measure makes sense over.

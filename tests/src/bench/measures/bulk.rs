@@ -48,10 +48,11 @@ fn over(
     forms: &[Form],
 ) -> Vec<Row> {
     let way = Way { distance, kex: Kex::Default };
-    let (mib, rounds) = match distance {
-        Distance::Near => (plan.count(1024, 8), plan.rounds),
-        _ => (plan.count(96, 4), plan.count(2, 1)),
+    let mib = match distance {
+        Distance::Near => plan.count(1024, 8),
+        _ => plan.count(96, 4),
     };
+    let rounds = plan.rounds_over(distance);
     let mut rows = Vec::new();
     for direction in [Direction::Up, Direction::Down] {
         let mut speeds: BTreeMap<Form, Figure> = BTreeMap::new();

@@ -72,10 +72,11 @@ pub fn copy(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
     let mut rows = Vec::new();
     for distance in plan.distances(&[Distance::Near, Distance::FarOperator]) {
         let way = Way { distance, kex: Kex::Default };
-        let (mib, rounds) = match distance {
-            Distance::Near => (plan.count(1024, 4), plan.count(3, 1).min(plan.rounds)),
-            _ => (plan.count(48, 2), 1),
+        let mib = match distance {
+            Distance::Near => plan.count(1024, 4),
+            _ => plan.count(32, 2),
         };
+        let rounds = plan.rounds_over(distance).min(3);
         let file = lay_file(stage, mib << 20);
         for program in &PROGRAMS {
             let figures = interleaved(rounds, &Form::ALL, |form| {

@@ -21,7 +21,7 @@ use std::{
 /// How long anything may take before it counts as hung.
 const HUNG: Duration = Duration::from_secs(20);
 /// How long a channel beside is left to reach its speed, or to stall.
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Echo alone on a connection, the four taking turns.
 pub fn alone(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
@@ -114,14 +114,14 @@ fn beside(stage: &Stage, plan: &Plan, besides: &[Beside]) -> Vec<Row> {
         let way = Way::over(distance);
         for beside in besides {
             let mut figures: BTreeMap<Form, Figure> = BTreeMap::new();
-            for round in 0..plan.rounds {
+            for round in 0..plan.rounds_over(distance) {
                 for index in 0..Form::ALL.len() {
                     let form = Form::ALL[(round + index) % Form::ALL.len()];
                     let keys = match distance {
                         Distance::Near => plan.count(300, 20),
                         _ => plan.count(20, 4),
                     };
-                    let settle = if plan.quick { SETTLE / 4 } else { SETTLE };
+                    let settle = if plan.quick { SETTLE / 2 } else { SETTLE };
                     let sample = beside_one(stage, (form, way), beside, (settle, keys));
                     figures.entry(form).or_default().add(sample);
                 }

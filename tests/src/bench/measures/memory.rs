@@ -23,7 +23,7 @@ pub fn growth(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
     for distance in plan.distances(&[Distance::Near, Distance::FarOperator]) {
         let way = Way::over(distance);
         for (measure, sends) in [("down", false), ("up", true)] {
-            let figures = interleaved(plan.count(2, 1), &Form::THROUGH, |form| {
+            let figures = interleaved(plan.rounds_over(distance).min(2), &Form::THROUGH, |form| {
                 let seconds = u64::try_from(plan.count(10, 2)).unwrap_or(10);
                 let grown = stage.at(way, || stalled(stage, (form, way), sends, seconds));
                 super::forget_recordings(stage);

@@ -29,7 +29,7 @@ pub fn rate(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
         };
         let mut rates: BTreeMap<Form, Figure> = BTreeMap::new();
         let mut costs: BTreeMap<Form, Figure> = BTreeMap::new();
-        for round in 0..plan.rounds {
+        for round in 0..plan.rounds_over(distance) {
             for index in 0..Form::ALL.len() {
                 let form = Form::ALL[(round + index) % Form::ALL.len()];
                 let (rate, cost) = match batch(stage, form, way, sessions) {
