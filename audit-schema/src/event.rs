@@ -158,6 +158,7 @@ pub struct TrainingState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 #[allow(missing_docs)] // each variant says what its fields are; each field is named for what it is
+#[allow(clippy::large_enum_variant)] // an event is built once, encoded and dropped
 pub enum Event {
     // ---- the log and the gateway -------------------------------------------------------------
     /// Entry 0: the log's name, its key and its format.
@@ -216,9 +217,9 @@ pub enum Event {
     /// An officer asked for the end of a session or lease. Commits: `justification`.
     #[serde(rename = "session.end_requested")]
     SessionEndRequested { session: String },
-    /// May they? Yes. `recording_level` is `full` or `digests`; absent is `full`. `beside`: what goes
-    /// with a session channel (agent, X11); `destination`: the item of the VM's list that a forward
-    /// goes to. Commits: `source`, `command`, `handle`, `destination` (as asked).
+    /// May they? Yes. `recording_level` is `full` or `digests`; absent is `full`. `beside`: what
+    /// goes with a session channel (agent, X11); `destination`: the item of the VM's list that a
+    /// forward goes to. Commits: `source`, `command`, `handle`, `destination` (as asked).
     #[serde(rename = "access.granted")]
     AccessGranted {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]

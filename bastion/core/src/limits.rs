@@ -1,7 +1,9 @@
 //! Every bound of the product, with its reason. Units last.
 
+mod forwards;
 mod ingress;
 
+pub use forwards::*;
 pub use ingress::*;
 
 /// A command line: what Linux hands to one `execve` argument (MAX_ARG_STRLEN, 128 KiB).
@@ -487,23 +489,6 @@ pub const SCREEN_ROWS_MAX: usize = 200;
 
 /// One line of a recording's plaintext: a frame of bytes, each spelled in up to six characters.
 pub const PLAYBACK_LINE_BYTES_MAX: usize = 32 << 20;
-/// Destinations of forwards that a VM's list may have: more is no list that anybody reads.
-pub const DESTINATIONS_PER_VM_MAX: usize = 100;
-
-/// Channels that a VM opened and that wait for the operator's side: a page full of windows.
-pub const KNOCKS_WAITING_MAX: usize = 16;
-
-/// Connections that a VM may have with the operator at once under one lease.
-pub const LENT_CONNECTIONS_MAX: usize = 64;
-
-/// Seconds for the operator's client to take such a connection.
-pub const LENT_OPEN_SECONDS: u64 = 15;
-
-/// Seconds for a VM to be reached and to listen for `ssh -R`: the operator's connection waits.
-pub const LISTEN_SECONDS_MAX: u64 = 20;
-
-/// Ports that one connection of an operator may have listened on at once.
-pub const LISTENERS_PER_CONNECTION_MAX: usize = 16;
 /// Seconds after which a connection gets new keys if nobody wanted them before.
 pub const REKEY_SECONDS: u64 = 24 * 3600;
 

@@ -284,6 +284,20 @@ impl Upstream {
         }
     }
 
+    /// Returns when the VM's connection is gone.
+    pub(crate) async fn lost(&mut self) {
+        while self.read.wait().await.is_some() {}
+    }
+
+    /// Leaves the VM: what it opened ends, too.
+    pub(crate) async fn leave(&mut self) {
+        let Some(handle) = self.handle.take() else { return };
+        let left = handle.disconnect(russh::Disconnect::ByApplication, "", "");
+        if !matches!(within("leaving", EGRESS_OPEN_SECONDS, left).await, Ok(Ok(()))) {
+            tracing::debug!("a VM's connection was already gone");
+        }
+    }
+
     /// Asks for the terminal, the environment and the program, and waits for the VM's yes.
     pub(crate) async fn start(&mut self, setup: &Setup) -> Result<(), EgressError> {
         if matches!(setup.kind, Kind::Forward(_)) {

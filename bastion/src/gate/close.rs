@@ -171,7 +171,7 @@ pub(super) async fn tell(
     notices::enqueue(batch, &notice).await
 }
 
-fn entry(grant: &Grant, event: Event) -> NewEntry {
+pub(super) fn entry(grant: &Grant, event: Event) -> NewEntry {
     NewEntry::new(actor(&grant.request().operator), event).of_customer(grant.customer())
 }
 

@@ -7,6 +7,7 @@
 //! lease. There is no third case.
 pub mod close;
 pub mod facts;
+pub mod lent;
 
 pub use facts::Ground;
 
@@ -66,8 +67,8 @@ impl Gate {
     /// May this channel be opened? Either answer stands in the log when this returns; an error
     /// means that nothing was decided, and so that nobody gets in.
     ///
-    /// `then` goes on with a grant in the same change, so that what follows from it (the issuance of
-    /// its certificate) stands in the log with it or not at all, and costs no commit of its own.
+    /// `then` goes on with a grant in the same change, so that what follows from it (the issuance
+    /// of its certificate) stands in the log with it or not at all, and costs no commit of its own.
     pub async fn decide<T, F>(
         &self,
         request: AccessRequest,

@@ -11,8 +11,9 @@
 use super::{
     close::{self, Last, Mouth, Over},
     fault::Fault,
+    lender::Lender,
     session::Session,
-    start::{Asked, Start},
+    start::{Also, Asked, Start},
 };
 use crate::{
     app::App,
@@ -24,7 +25,7 @@ use crate::{
     metrics::METRICS,
     relay::{
         self, Terms,
-        downstream::{Downstream, Kind, Lent, Setup},
+        downstream::{Downstream, Flow, Kind, Lent, Setup},
         recording::ChannelMeta,
     },
 };
@@ -49,19 +50,20 @@ pub(super) struct To {
 /// Takes a channel to a VM, and speaks its end.
 pub(super) async fn run(session: &Session, to: To, asked: Asked) {
     let Asked { what, pty, env, input, write, handle, opening, spare, held, .. } = asked;
+    let Also { lent, notes, flow } = asked.also;
     let kind = what.kind();
-    let setup = Setup { kind: program(&what), pty, env, lent: Lent::default(), notice: None };
+    let setup = Setup { kind: program(&what), pty, env, lent, notice: None };
     let terminal = setup.pty.is_some();
     session.patience().await;
     let running = session.run();
     let asked = match &running {
-        Ok(_) => request(session, to, &what, terminal),
+        Ok(_) => request(session, to, (&what, terminal, &setup.lent)),
         Err(end) => Err(Fault::from(*end)),
     };
     let over = match asked {
         Ok(request) => {
             let operator = Downstream { input, write, handle, setup, opening };
-            pass(session, (request, spare), operator).await
+            pass(session, (request, spare, (flow, notes)), operator).await
         }
         Err(fault) => Over::spoken(Mouth { write, opening, kind }, &fault),
     };
@@ -73,7 +75,7 @@ pub(super) async fn run(session: &Session, to: To, asked: Asked) {
 /// The pipeline.
 async fn pass(
     session: &Session,
-    (request, spare): (AccessRequest, Option<Spare>),
+    (request, spare, (flow, notes)): (AccessRequest, Option<Spare>, (Flow, Vec<String>)),
     mut operator: Downstream,
 ) -> Over {
     let app = &session.app;
@@ -90,7 +92,9 @@ async fn pass(
         Err(undrafted) => return undrafted.into_inner().end(app, operator).await,
     };
     let mut last = Last::of(issuance.get().grant());
-    operator.setup.notice = operator.setup.pty.is_some().then(|| notice(issuance.get().grant()));
+    operator.setup.lent.keep(issuance.get().grant().beside());
+    let has_terminal = operator.setup.pty.is_some();
+    operator.setup.notice = has_terminal.then(|| notice(issuance.get().grant(), &notes));
     let opened = async {
         let (lease, blank) = app.ca.sign(issuance)?;
         last.recording(lease.recording());
@@ -106,8 +110,16 @@ async fn pass(
             let tap = app.taps.open(lease.id(), &operator.setup);
             let terms = Terms::of(&lease, app.config.ingress.idle).watchable(tap);
             operator.accept().await;
+            let beside: Vec<_> = lease.grant().beside().kinds().collect();
+            let lending = (!beside.is_empty()).then(|| {
+                let lender = Lender::of(app, &lease, (operator.handle.clone(), flow));
+                lender.start(vm.lend(beside))
+            });
             let relayed = relay::run(operator, vm, recording, terms, evidence);
             let (closing, ()) = tokio::join!(relayed, close::enter(app, &lease, entered));
+            if let Some(lending) = lending {
+                lending.end().await;
+            }
             close::ended(app, last, closing).await
         }
         Err(fault) => close::never_began(app, last, operator, fault).await,
@@ -115,9 +127,16 @@ async fn pass(
 }
 
 /// A grant of which nothing came: it stands in the log, and its end has to.
-struct Undrafted(Box<Grant>, Fault);
+pub(super) struct Undrafted(Box<Grant>, Fault);
 
 impl Undrafted {
+    /// The end where nobody waits for words.
+    pub async fn end_alone(self, app: &App) {
+        let Self(grant, fault) = self;
+        let end = (fault.outcome, fault.reason, (0, 0));
+        close::alone(app, Last::of(&grant), end, None).await;
+    }
+
     async fn end(self, app: &App, operator: Downstream) -> Over {
         close::never_began(app, Last::of(&self.0), operator, self.1).await
     }
@@ -125,7 +144,7 @@ impl Undrafted {
 
 /// What follows from a grant in its own change: a key, a recording's key, the certificate's draft,
 /// and the entry that it is issued. Where one of these fails, the grant stands alone.
-fn draft(
+pub(super) fn draft(
     app: Arc<App>,
     batch: &mut Batch,
     grant: Entered<Grant>,
@@ -152,7 +171,11 @@ async fn step<T>(name: &'static str, work: impl Future<Output = T>) -> T {
 }
 
 /// The question for the gate.
-fn request(session: &Session, to: To, what: &Start, pty: bool) -> Result<AccessRequest, Fault> {
+pub(super) fn request(
+    session: &Session,
+    to: To,
+    (what, pty, lent): (&Start, bool, &Lent),
+) -> Result<AccessRequest, Fault> {
     Ok(AccessRequest {
         lease: LeaseId::from_entropy(entropy::draw()?),
         session: session.id.clone(),
@@ -170,7 +193,7 @@ fn request(session: &Session, to: To, what: &Start, pty: bool) -> Result<AccessR
             Start::Forward(wanted) => Some(wanted.clone()),
             Start::Shell | Start::Exec(_) | Start::Sftp => None,
         },
-        beside: Beside::default(),
+        beside: Beside { agent: lent.agent, x11: lent.x11.is_some() },
     })
 }
 
@@ -185,10 +208,10 @@ fn program(what: &Start) -> Kind {
 
 /// What was granted, in one line before the first prompt. Nothing is added to a stream without a
 /// terminal.
-fn notice(grant: &Grant) -> String {
+fn notice(grant: &Grant, notes: &[String]) -> String {
     let instance = grant.instance();
     let ticket = grant.ticket().map_or("no ticket needed".to_owned(), |t| format!("ticket {t}"));
-    format!(
+    let mut text = format!(
         "bastion: {} ({}) as {} [{}], {ticket}, until {} UTC; this session is recorded{}\r\n",
         instance.vm,
         instance.id,
@@ -199,7 +222,11 @@ fn notice(grant: &Grant) -> String {
             RecordingLevel::Full => "",
             RecordingLevel::Digests => " (digests only)",
         },
-    )
+    );
+    for note in notes {
+        text += &format!("bastion: {note}\r\n");
+    }
+    text
 }
 
 /// `2026-11-24T09:30` of an entry's time.

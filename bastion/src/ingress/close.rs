@@ -7,7 +7,11 @@ use crate::{
     gate::close::{Ended, FileEvent},
     ledger::{LedgerError, projection::Filter},
     metrics::METRICS,
-    relay::{Closing, Evidence, Exit, downstream::Downstream, recording::Segment},
+    relay::{
+        Closing, Evidence, Exit,
+        downstream::Downstream,
+        recording::{Recording, Segment},
+    },
 };
 use audit_schema::event::{ChannelKind, Outcome};
 use bastion_core::{
@@ -73,11 +77,7 @@ impl Last {
 impl Over {
     /// A denial, whose entry is durable.
     pub fn denied(session: &Session, mouth: Mouth, denial: &Denial) -> Self {
-        if !session.may_be_refused_again() {
-            session.end(End::Refusals);
-        }
-        METRICS.denial(denial.reason().as_str());
-        tracing::info!(reason = denial.reason().as_str(), "denied");
+        count_denial(session, denial);
         // The rule that decided, by its stable name, for whoever asks about it or scripts it.
         let words = format!("bastion: {} [{}]", denial.sentence(), denial.spoken_reason());
         Self { mouth, words: Some(words), unanswered: true }
@@ -266,6 +266,43 @@ pub(super) async fn never_began(app: &App, last: Last, operator: Downstream, fau
     };
     record(app, &last.grant, ended).await;
     over
+}
+
+/// The end of an access without a channel of the operator's: how, why, and the bytes of what went
+/// through.
+pub(super) async fn alone(
+    app: &App,
+    last: Last,
+    (outcome, reason, (bytes_in, bytes_out)): (Outcome, String, (u64, u64)),
+    recording: Option<Recording>,
+) {
+    let sealed = match recording {
+        Some(recording) => recording.close().await.ok(),
+        None => None,
+    };
+    let ended = Ended {
+        outcome,
+        reason,
+        recording: last.recording,
+        sealed: sealed.map(|sealed| (sealed.digest, sealed.bytes)),
+        bytes_in,
+        bytes_out,
+        bytes_err: 0,
+        duration_ms: millis(last.began.elapsed()),
+        exit_status: None,
+        exit_signal: None,
+        files: Vec::new(),
+    };
+    record(app, &last.grant, ended).await;
+}
+
+/// Counts a denial, whose entry is durable, against the session.
+pub(super) fn count_denial(session: &Session, denial: &Denial) {
+    if !session.may_be_refused_again() {
+        session.end(End::Refusals);
+    }
+    METRICS.denial(denial.reason().as_str());
+    tracing::info!(reason = denial.reason().as_str(), "denied");
 }
 
 /// Enters the end, and closes the lease in the same transaction.

@@ -6,19 +6,21 @@
 //! identity is settled, and when a request is refused. Every request is answered; silence makes
 //! clients hang.
 
+mod forwards;
+
 use super::{
     connection::{Held, Line},
     jump,
     refusal::{self, Refusal},
     session::{Opening, Session},
-    start::{self, Asked, Start},
+    start::{self, Also, Asked, Start},
 };
 use crate::{
     app::End,
     authn::Identity,
     clock,
     ledger::LedgerError,
-    relay::downstream::{Inbox, Input, Pty, WindowSize},
+    relay::downstream::{Inbox, Input, Lent, Pty, WindowSize, X11},
 };
 use audit_schema::event::ChannelKind;
 use bastion_core::{channel, destination::Wanted, limits::TERM_BYTES_MAX};
@@ -28,6 +30,7 @@ use russh::{
     server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, VerifiedPublicKey},
 };
 use std::{collections::HashMap, sync::Arc};
+use tokio::sync::oneshot;
 
 /// What ends a connection from inside a callback.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,10 @@ pub(super) struct Handler {
     proven: Option<Identity>,
     session: Option<Arc<Session>>,
     channels: HashMap<ChannelId, Open>,
+    /// What is not lent on this connection, with the sentence that says so.
+    unlent: HashMap<ChannelKind, String>,
+    /// Ports that VMs listen on for this connection; dropping one ends it.
+    listeners: HashMap<(String, u32), oneshot::Sender<()>>,
 }
 
 /// A channel that the peer opened.
@@ -62,11 +69,21 @@ struct Waiting {
     held: Held,
     pty: Option<Pty>,
     env: Vec<(String, String)>,
+    lent: Lent,
+    notes: Vec<String>,
 }
 
 impl Handler {
     pub(super) fn new(line: Line) -> Self {
-        Self { line, login: String::new(), proven: None, session: None, channels: HashMap::new() }
+        Self {
+            line,
+            login: String::new(),
+            proven: None,
+            session: None,
+            channels: HashMap::new(),
+            unlent: HashMap::new(),
+            listeners: HashMap::new(),
+        }
     }
 
     /// Takes a proof for what it is worth: the party is known only when russh says that the
@@ -129,34 +146,10 @@ impl Handler {
             opening: None,
             spare: self.line.spare(),
             held: waiting.held,
+            also: Also { lent: waiting.lent, notes: waiting.notes, flow: self.line.flow().clone() },
         };
         start::spawn(ours, asked);
         Ok(())
-    }
-
-    /// A connection that the peer wants, with its inbox in place.
-    fn forward(
-        &mut self,
-        (channel, reply): (Channel<Msg>, ChannelOpenHandle),
-        wanted: Wanted,
-        session: &server::Session,
-    ) -> Result<Asked, HandlerError> {
-        let id = channel.id();
-        let (_, write) = channel.split();
-        let (inbox, input) = self.line.flow().channel(id);
-        self.channels.insert(id, Open { inbox, waiting: None });
-        Ok(Asked {
-            login: self.line.meaning(&self.login),
-            what: Start::Forward(wanted),
-            pty: None,
-            env: Vec::new(),
-            input,
-            write,
-            handle: session.handle(),
-            opening: Some(reply),
-            spare: None,
-            held: self.line.hold(self.session()?),
-        })
     }
 
     /// Enters a refused request, before it is answered.
@@ -285,8 +278,15 @@ impl server::Handler for Handler {
         let id = channel.id();
         let (_, write) = channel.split();
         let (inbox, input) = self.line.flow().channel(id);
-        let waiting =
-            Waiting { input, write, held: self.line.hold(&ours), pty: None, env: Vec::new() };
+        let waiting = Waiting {
+            input,
+            write,
+            held: self.line.hold(&ours),
+            pty: None,
+            env: Vec::new(),
+            lent: Lent::default(),
+            notes: Vec::new(),
+        };
         self.channels.insert(id, Open { inbox, waiting: Some(waiting) });
         reply.accept().await;
         Ok(())
@@ -479,21 +479,26 @@ impl server::Handler for Handler {
     async fn x11_request(
         &mut self,
         channel: ChannelId,
-        _single: bool,
-        _protocol: &str,
-        _cookie: &str,
-        _screen: u32,
+        single: bool,
+        protocol: &str,
+        cookie: &str,
+        screen: u32,
         session: &mut server::Session,
     ) -> Result<(), HandlerError> {
-        Ok(session.channel_failure(channel)?)
+        let x11 = X11 { single, protocol: protocol.to_owned(), cookie: cookie.to_owned(), screen };
+        if self.lend_display(channel, x11).await? {
+            Ok(session.channel_success(channel)?)
+        } else {
+            Ok(session.channel_failure(channel)?)
+        }
     }
 
     async fn agent_request(
         &mut self,
-        _channel: ChannelId,
+        channel: ChannelId,
         _session: &mut server::Session,
     ) -> Result<bool, HandlerError> {
-        Ok(false)
+        self.lend_agent(channel).await
     }
 
     // ---- requests on the connection ------------------------------------------------------------
@@ -502,10 +507,18 @@ impl server::Handler for Handler {
         &mut self,
         address: &str,
         port: &mut u32,
+        session: &mut server::Session,
+    ) -> Result<bool, HandlerError> {
+        self.listen(address, port, session.handle()).await
+    }
+
+    async fn cancel_tcpip_forward(
+        &mut self,
+        address: &str,
+        port: u32,
         _session: &mut server::Session,
     ) -> Result<bool, HandlerError> {
-        self.refused(refusal::REVERSE, &format!("{address}:{port}")).await?;
-        Ok(false)
+        Ok(self.listeners.remove(&(address.to_owned(), port)).is_some())
     }
 
     async fn streamlocal_forward(

@@ -24,6 +24,8 @@ pub mod guessing;
 mod handler;
 mod host_key;
 mod jump;
+mod lender;
+mod listener;
 pub mod login;
 mod patience;
 mod refusal;

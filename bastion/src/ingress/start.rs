@@ -11,7 +11,7 @@ use super::{
 };
 use crate::app::End;
 use crate::egress::Spare;
-use crate::relay::downstream::{Input, Pty};
+use crate::relay::downstream::{Flow, Input, Lent, Pty};
 use audit_schema::event::ChannelKind;
 use bastion_core::destination::Wanted;
 use russh::{
@@ -61,6 +61,17 @@ pub(super) struct Asked {
     pub spare: Option<Spare>,
     /// Dropped when the channel is over.
     pub held: Held,
+    pub also: Also,
+}
+
+/// What goes with a session channel.
+pub(super) struct Also {
+    /// What the VM may use of the operator's, as far as it was asked for and is permitted.
+    pub lent: Lent,
+    /// Why not the rest, for whoever has a terminal to read it.
+    pub notes: Vec<String>,
+    /// The pace of the connection, for channels that we open on it.
+    pub flow: Flow,
 }
 
 /// Takes a channel to its end, in a task of its own. If that panics the session ends: a channel

@@ -60,6 +60,33 @@ impl Terms {
     }
 }
 
+impl Terms {
+    /// Returns when the lease is over: its ground is gone, or its time.
+    pub(crate) async fn over(&self) -> Cause {
+        tokio::select! {
+            cause = ground_gone(self) => cause,
+            () = deadline(self) => self.deadline_cause,
+        }
+    }
+}
+
+async fn ground_gone(terms: &Terms) -> Cause {
+    let mut end = terms.end.clone();
+    match end.wait_for(Option::is_some).await {
+        Ok(cause) => cause.unwrap_or(Cause::Unconfirmed),
+        // Nobody watches this lease any more: then nobody knows whether it still stands.
+        Err(_) => Cause::Unconfirmed,
+    }
+}
+
+/// Both clocks: the monotonic one cannot be set, and the wall clock is what was promised.
+async fn deadline(terms: &Terms) {
+    while tokio::time::Instant::now() < terms.deadline && crate::clock::now() < terms.deadline_at {
+        let left = terms.deadline - tokio::time::Instant::now();
+        tokio::time::sleep(left.min(Duration::from_secs(1))).await;
+    }
+}
+
 /// What the relay finds while a channel lives, for the log.
 #[derive(Clone, Debug)]
 pub enum Evidence {

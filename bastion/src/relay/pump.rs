@@ -267,27 +267,9 @@ async fn control(input: &Input, write: &ChannelWriteHalf<client::Msg>, scribe: &
 /// Returns when the channel may live no longer.
 async fn watch(terms: &Terms, scribe: &Scribe) -> Ending {
     tokio::select! {
-        cause = ground_gone(terms) => Ending::Cut(cause),
-        () = deadline(terms) => Ending::Cut(terms.deadline_cause),
+        cause = terms.over() => Ending::Cut(cause),
         () = idleness(terms.idle, scribe) => Ending::Cut(Cause::Idle),
         why = scribe.recording.failed() => Ending::Unrecorded(why),
-    }
-}
-
-async fn ground_gone(terms: &Terms) -> Cause {
-    let mut end = terms.end.clone();
-    match end.wait_for(Option::is_some).await {
-        Ok(cause) => cause.unwrap_or(Cause::Unconfirmed),
-        // Nobody watches this lease any more: then nobody knows whether it still stands.
-        Err(_) => Cause::Unconfirmed,
-    }
-}
-
-/// Both clocks: the monotonic one cannot be set, and the wall clock is what was promised.
-async fn deadline(terms: &Terms) {
-    while tokio::time::Instant::now() < terms.deadline && crate::clock::now() < terms.deadline_at {
-        let left = terms.deadline - tokio::time::Instant::now();
-        sleep(left.min(Duration::from_secs(1))).await;
     }
 }
 

@@ -4,5 +4,12 @@
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+mod closed;
+mod cut;
+mod dynamic;
+mod editor;
+mod lent;
 mod local;
+mod remote;
 mod scene;
+mod socks;

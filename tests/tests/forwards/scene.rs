@@ -1,14 +1,14 @@
 //! What the tests here share: a world whose policy permits some forwards, services that a VM can
 //! reach, and `ssh` processes that forward until they are dropped.
 
-use bastion_tests::world::{Answer, Person::*, World, until};
+use bastion_tests::world::{Answer, Person::*, World, finish, until};
 use serde_json::Value;
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     os::unix::process::CommandExt as _,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -163,4 +163,36 @@ pub fn first_line(child: &mut Child) -> String {
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     line.trim().to_owned()
+}
+
+/// An `ssh-agent` with olga's key, until it is dropped.
+pub struct Agent(Child);
+
+impl Agent {
+    /// Starts it.
+    pub fn start(world: &World) -> Self {
+        let mut command = Command::new("ssh-agent");
+        command.args(["-D", "-a", "agent.sock"]).current_dir(world.dir());
+        let agent = command.stdout(Stdio::null()).spawn().unwrap();
+        until("the agent", 10, || world.dir().join("agent.sock").exists());
+        let mut add = world.program("ssh-add", &["keys/olga"]);
+        add.env("SSH_AUTH_SOCK", world.dir().join("agent.sock"));
+        finish(add, b"").exits(0);
+        Self(agent)
+    }
+
+    /// An `ssh` of olga's that knows it.
+    pub fn ssh(&self, world: &World, words: &[&str]) -> Command {
+        let words = [&["-o", "IdentityAgent=SSH_AUTH_SOCK"], words].concat();
+        let mut command = world.ssh_command(Olga, &words);
+        command.env("SSH_AUTH_SOCK", world.dir().join("agent.sock"));
+        command
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
 }

@@ -70,7 +70,7 @@ async fn hand_out(
         Box::pin(async move {
             let sql = "SELECT l.customer, l.instance, l.level, l.closed_at, k.recording, \
                        k.wrapped_json, l.account FROM leases l JOIN recording_keys k \
-                       ON k.lease = l.id WHERE l.id = $1";
+                       ON k.recording = l.recording WHERE l.id = $1";
             let row = batch.tx().row_opt(sql, &args![lease.as_str()]).await?;
             let unknown = || change::unknown("recording of lease", lease.as_str());
             let row = row.ok_or_else(unknown)?;

@@ -25,6 +25,7 @@ pub use lane::{Control, Inbox, Input, Piece};
 pub use socket::Socket;
 
 use super::spool::Overrun;
+use bastion_core::request::Beside;
 use russh::{
     ChannelWriteHalf,
     server::{self, ChannelOpenHandle},
@@ -75,6 +76,14 @@ pub struct Lent {
     pub agent: bool,
     /// The operator's display.
     pub x11: Option<X11>,
+}
+
+impl Lent {
+    /// Keeps what was granted.
+    pub fn keep(&mut self, granted: Beside) {
+        self.agent &= granted.agent;
+        self.x11.take_if(|_| !granted.x11);
+    }
 }
 
 /// How the operator's display is to be reached, passed on as it came.
