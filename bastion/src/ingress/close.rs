@@ -292,6 +292,7 @@ pub(super) async fn alone(
         exit_status: None,
         exit_signal: None,
         files: Vec::new(),
+        commands: Commands::default(),
     };
     record(app, &last.grant, ended).await;
 }
