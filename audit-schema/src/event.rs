@@ -171,7 +171,10 @@ pub enum Event {
     /// A gateway ended in an orderly way.
     #[serde(rename = "gateway.stopped")]
     GatewayStopped { reason: String },
-    /// What a crash left open is closed: `lease`, `session` or a recording of a lease.
+    /// What a crash left open is closed: `lease`, `session` or a recording of a lease. Of the
+    /// recording, `recording_bytes` are whole sealed segments; `recording_missing` of what earlier
+    /// entries fixed is not there, or not as it was (absent: nothing); `recording_unsealed` bytes
+    /// stand behind the last whole segment and prove nothing.
     #[serde(rename = "recovered")]
     Recovered {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,6 +184,10 @@ pub enum Event {
         recording_bytes: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         recording_digest: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recording_missing: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recording_unsealed: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         session: Option<String>,
     },
@@ -338,13 +345,16 @@ pub enum Event {
     #[serde(rename = "channel.commands")]
     ChannelCommands { count: u64, kept: u64, lease: String },
     /// A file went through sftp. `complete`: every byte from the first to the last was seen, so
-    /// `sha256` is the file's. Commits: `path`.
+    /// `sha256` is the file's. `offset` is where the bytes begin, if not at the first (a resumed
+    /// transfer) and all in a row. Commits: `path`.
     #[serde(rename = "file.transferred")]
     FileTransferred {
         bytes: u64,
         complete: bool,
         direction: Direction,
         lease: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        offset: Option<u64>,
         sha256: String,
         status: u64,
     },

@@ -13,12 +13,12 @@ use crate::{
     gate::{Gate, Ground, PolicyCell},
     keyfile::{self, KeyFileError},
     ledger::{
-        Ledger, LedgerError, OpenError, Opening, RecordingFound,
+        Ledger, LedgerError, OpenError, OpenLease, Opening, RecordingFound,
         projection::{Projection, ProjectionError},
     },
     relay::{
-        Spools, Taps,
-        recording::{Recipient, Recorder},
+        Quotas, Spools, Taps,
+        recording::{self, Recipient, Recorder},
     },
     store::{Db, Options, StoreError},
 };
@@ -27,7 +27,11 @@ use audit_schema::{
     hash::Hash,
 };
 use bastion_core::policy::{Policy, PolicyErrors};
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 pub mod policy;
 mod sessions;
@@ -168,7 +172,13 @@ impl App {
             egress: Egress::new(vm_hosts, config.egress.connect)
                 .rekeying_after(config.egress.rekey_bytes)
                 .asking_every(config.egress.keepalive),
-            spools: Spools::new(&config.recordings.dir),
+            spools: Spools::within(
+                &config.recordings.dir,
+                Quotas {
+                    free_bytes_min: config.recordings.free_bytes_min / 2,
+                    ..Quotas::default()
+                },
+            ),
             taps: Arc::default(),
             sessions: Sessions::default(),
             index: tokio::sync::OnceCell::new(),
@@ -185,13 +195,7 @@ impl App {
     async fn recover(&self) -> Result<(), StartError> {
         let recovery = self
             .ledger
-            .recover(|open| {
-                let path = self.recorder.path(open.recording.as_ref()?);
-                let file = fs::File::open(path).ok()?;
-                let found = crate::relay::recording::verify(io::BufReader::new(file), None).ok()?;
-                let (bytes, digest) = found.proven()?;
-                Some(RecordingFound { bytes, digest: digest.to_string() })
-            })
+            .recover(|open| recording_found(&self.recorder.path(open.recording.as_ref()?), open))
             .await?;
         if recovery.leases + recovery.sessions > 0 {
             tracing::warn!(?recovery, "closed what the last run left open");
@@ -228,4 +232,25 @@ async fn open_ledger(config: &Config) -> Result<Ledger, StartError> {
         });
     }
     Ok(ledger)
+}
+
+/// What is on disk of a recording that a crash left open, beside what the log fixed of it.
+fn recording_found(path: &Path, open: &OpenLease) -> Option<RecordingFound> {
+    let file = fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    let found = recording::verify(io::BufReader::new(file), None).ok()?;
+    let digest_at = |bytes: u64| {
+        let seals = found.segments.iter().map(|seal| (seal.bytes, seal.digest));
+        let mut proven = seals.chain(found.whole);
+        proven.find(|(at, _)| *at == bytes).map(|(_, digest)| digest.to_string())
+    };
+    let entered = open.entered.as_ref();
+    let missing = entered.filter(|(bytes, digest)| digest_at(*bytes).as_ref() != Some(digest));
+    let (bytes, digest) = found.proven().unzip();
+    Some(RecordingFound {
+        bytes: bytes.unwrap_or_default(),
+        digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
+        missing: missing.map_or(0, |(bytes, _)| *bytes),
+        unsealed: length.saturating_sub(found.sealed_file_bytes()),
+    })
 }

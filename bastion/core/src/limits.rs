@@ -74,6 +74,22 @@ pub const FIFO_CHUNK_BYTES: usize = 4 << 10;
 /// Bytes that one direction of a channel may have on disk.
 pub const SPOOL_BYTES_MAX: u64 = 512 << 20;
 
+/// Bytes on disk from which on a direction is held: its sender gets no more than SSH makes us take.
+pub const SPOOL_HOLD_BYTES: u64 = 256 << 20;
+
+/// Seconds for which a direction may be held before its channel ends: a receiver that takes
+/// nothing in this time has forgotten it.
+pub const SPOOL_HOLD_SECONDS: u64 = 30;
+
+/// Bytes on disk up to which a channel is not ended for what others have.
+pub const SPOOL_SMALL_BYTES: u64 = 16 << 20;
+
+/// Bytes beyond [`SPOOLS_BYTES_MAX`] that such channels may have together.
+pub const SPOOLS_RESERVE_BYTES: u64 = 1 << 30;
+
+/// Bytes that spools take between two looks at how much is free on the disk.
+pub const SPOOLS_LOOK_BYTES: u64 = 16 << 20;
+
 /// Bytes that all channels together may have on disk.
 pub const SPOOLS_BYTES_MAX: u64 = 4 << 30;
 
@@ -151,6 +167,12 @@ pub const RECORDING_BUFFER_BYTES: usize = 256 << 10;
 
 /// Plaintext that a recording may be ahead of its file: beyond, the channel waits.
 pub const RECORDING_IN_FLIGHT_BYTES_MAX: usize = 1 << 20;
+
+/// The bytes in flight: what may have been delivered, to either side, that the file of the
+/// recording does not hold if the process is killed. The buffer above, one piece that was taken
+/// down beyond it, and what the writer thread has taken and not written yet.
+pub const RECORDING_LOST_BYTES_MAX: usize =
+    2 * RECORDING_IN_FLIGHT_BYTES_MAX + 2 * SPOOL_PULL_BYTES;
 
 /// Bytes of one frame of a recording.
 pub const RECORDING_FRAME_BYTES_MAX: usize = 1 << 20;

@@ -8,7 +8,7 @@
 
 use crate::relay::socket::{self, ReadBuffer};
 use bastion_core::limits::{
-    READ_BUFFER_BYTES_MAX, STARVED_MILLIS, TRICKLE_BYTES, TRICKLE_MILLIS, TRICKLE_STARVED_MILLIS,
+    READ_BUFFER_BYTES_MAX, SPOOL_HOLD_SECONDS, STARVED_MILLIS, TRICKLE_BYTES, TRICKLE_MILLIS, TRICKLE_STARVED_MILLIS,
 };
 use std::{
     future::Future as _,
@@ -31,6 +31,8 @@ pub struct Gate(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     closed: bool,
+    /// Nothing at all is read.
+    held: bool,
     /// Since when bytes for the VM wait for window.
     upload_waits: Option<Instant>,
     last_trickle: Option<Instant>,
@@ -54,6 +56,17 @@ impl Gate {
         }
     }
 
+    /// Holds a closed gate shut, or lets it trickle again.
+    pub(crate) fn set_held(&self, held: bool) {
+        let mut state = self.lock();
+        if state.held != held {
+            state.held = held;
+            if let Some(waker) = state.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
     /// Bytes for the VM begin, or cease, to wait for its window.
     pub(crate) fn set_upload_waits(&self, since: Option<Instant>) {
         let mut state = self.lock();
@@ -71,6 +84,10 @@ impl Gate {
         let mut state = self.lock();
         if !state.closed {
             return Ok(READ_BUFFER_BYTES_MAX);
+        }
+        if state.held {
+            state.waker = Some(waker.clone());
+            return Err(now + Duration::from_secs(SPOOL_HOLD_SECONDS));
         }
         let starved_after = Duration::from_millis(STARVED_MILLIS);
         let starved = state.upload_waits.is_some_and(|since| now - since >= starved_after);

@@ -53,6 +53,8 @@ pub enum FileEvent {
         complete: bool,
         /// Of the bytes that went through.
         sha256: audit_schema::hash::Hash,
+        /// Where they begin in the file.
+        offset: u64,
         /// The SFTP status of its end.
         status: u64,
     },
@@ -200,10 +202,17 @@ fn commands_entry(grant: &Grant, commands: Commands) -> Option<NewEntry> {
 fn file_entry(grant: &Grant, file: FileEvent) -> NewEntry {
     let lease = grant.request().lease.to_string();
     match file {
-        FileEvent::Transferred { path, direction, bytes, complete, sha256, status } => {
-            let sha256 = sha256.to_string();
-            let event =
-                Event::FileTransferred { bytes, complete, direction, lease, sha256, status };
+        FileEvent::Transferred { path, direction, bytes, complete, sha256, offset, status } => {
+            let (offset, sha256) = (Some(offset).filter(|at| *at > 0), sha256.to_string());
+            let event = Event::FileTransferred {
+                bytes,
+                complete,
+                direction,
+                lease,
+                offset,
+                sha256,
+                status,
+            };
             entry(grant, event).with("path", path)
         }
         FileEvent::Changed { operation, path, target, status } => {

@@ -130,6 +130,7 @@ pub(super) async fn enter(app: &App, lease: &Lease, mut seen: mpsc::Receiver<Evi
                     bytes: file.bytes,
                     complete: file.complete,
                     sha256: file.sha256,
+                    offset: file.offset,
                     status: file.status,
                 }),
                 Evidence::Changed(change) => files.push(FileEvent::Changed {

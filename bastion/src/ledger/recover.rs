@@ -1,7 +1,7 @@
 //! What a crash left open is closed at the next start, each with an entry that says so; and the
 //! entries of starting and stopping.
 
-use super::{Ledger, LedgerError, NewEntry, Recorded};
+use super::{Ledger, LedgerError, NewEntry, Recorded, reading::ReadError};
 use crate::{args, store::StoreError};
 use audit_schema::event::Event;
 use bastion_core::id::{CustomerId, LeaseId, RecordingId, SessionId};
@@ -17,6 +17,10 @@ pub struct OpenLease {
     pub customer: CustomerId,
     /// Its recording, if one was begun.
     pub recording: Option<RecordingId>,
+    /// Where its grant stands in the log.
+    pub serial: u64,
+    /// What the log fixed of the recording last: bytes, and their SHA-256 in hex.
+    pub entered: Option<(u64, String)>,
 }
 
 /// What is on disk of a recording that nobody closed.
@@ -24,8 +28,12 @@ pub struct OpenLease {
 pub struct RecordingFound {
     /// Bytes of whole sealed segments.
     pub bytes: u64,
-    /// SHA-256 over them, in hex.
+    /// SHA-256 over them, in hex; empty where there are none.
     pub digest: String,
+    /// Bytes that the log fixed and that are not there as they were.
+    pub missing: u64,
+    /// Bytes behind the last whole segment.
+    pub unsealed: u64,
 }
 
 /// What a start closed.
@@ -55,6 +63,7 @@ impl Ledger {
                 break;
             }
             recovery.leases += open.len() as u64;
+            let open = self.with_entered(open).await?;
             let found = open.into_iter().map(|lease| {
                 let found = recording(&lease);
                 (lease, found)
@@ -74,7 +83,7 @@ impl Ledger {
         let rows = self
             .db()
             .rows(
-                "SELECT id, session, customer, recording FROM leases
+                "SELECT id, session, customer, recording, serial FROM leases
                  WHERE gateway = $1 AND closed_at IS NULL ORDER BY id LIMIT $2",
                 &args![self.gateway(), AT_ONCE],
             )
@@ -85,9 +94,34 @@ impl Ledger {
                 session: row.parsed(1)?,
                 customer: row.parsed(2)?,
                 recording: row.opt_parsed(3)?,
+                serial: row.u64(4)?,
+                entered: None,
             })
         });
         Ok(leases.collect::<Result<_, _>>()?)
+    }
+
+    /// Each lease with what the log says of its recording: one walk from the oldest grant.
+    async fn with_entered(&self, mut open: Vec<OpenLease>) -> Result<Vec<OpenLease>, LedgerError> {
+        let oldest = open.iter().map(|lease| lease.serial).min().unwrap_or_default();
+        let unread = |why: ReadError| match why {
+            ReadError::Store(error) => LedgerError::from(error),
+            broken => LedgerError::Unavailable(broken.to_string()),
+        };
+        let mut lines = self.lines(oldest, u64::MAX).await.map_err(unread)?;
+        while let Some(line) = lines.next().await.map_err(unread)? {
+            let Some(Event::RecordingSegment { bytes, digest, recording, .. }) = line.entry.event()
+            else {
+                continue;
+            };
+            let of = |lease: &&mut OpenLease| {
+                lease.recording.as_ref().is_some_and(|id| id.as_str() == recording)
+            };
+            if let Some(lease) = open.iter_mut().find(of) {
+                lease.entered = Some((bytes, digest));
+            }
+        }
+        Ok(open)
     }
 
     async fn close_leases(
@@ -97,11 +131,18 @@ impl Ledger {
         self.record("recover leases", move |batch| {
             Box::pin(async move {
                 for (open, found) in leases {
+                    // No file at all: all that the log fixed is gone.
+                    let gone = open.entered.map_or(0, |(bytes, _)| bytes);
+                    let missing = found.as_ref().map_or(gone, |found| found.missing);
+                    let unsealed = found.as_ref().map_or(0, |found| found.unsealed);
+                    let found = found.filter(|found| found.bytes > 0);
                     let (bytes, digest) = found.map(|f| (f.bytes, f.digest)).unzip();
                     let event = Event::Recovered {
                         lease: Some(open.lease.to_string()),
                         recording_bytes: bytes,
                         recording_digest: digest,
+                        recording_missing: Some(missing).filter(|bytes| *bytes > 0),
+                        recording_unsealed: Some(unsealed).filter(|bytes| *bytes > 0),
                         session: Some(open.session.to_string()),
                     };
                     let actor = batch.gateway_actor();
@@ -140,6 +181,8 @@ impl Ledger {
                         lease: None,
                         recording_bytes: None,
                         recording_digest: None,
+                        recording_missing: None,
+                        recording_unsealed: None,
                         session: Some(session.to_string()),
                     };
                     let actor = batch.gateway_actor();

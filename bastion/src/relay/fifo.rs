@@ -4,7 +4,10 @@
 //! behind it until it is empty again. Small packets are gathered, so that a peer that sends byte by
 //! byte cannot make us hold a hundred times what it sent.
 
-use super::spool::{Overrun, Spool, Spools};
+use super::{
+    quota::Brim,
+    spool::{Overrun, Spool, Spools},
+};
 use bastion_core::limits::{FIFO_CHUNK_BYTES, FIFO_MEMORY_BYTES_MAX};
 use bytes::{Bytes, BytesMut};
 use std::{collections::VecDeque, sync::Arc};
@@ -15,11 +18,23 @@ pub(crate) struct Fifo {
     memory_bytes: usize,
     spool: Option<Spool>,
     spools: Arc<Spools>,
+    brim: Arc<Brim>,
 }
 
 impl Fifo {
     pub(crate) fn new(spools: &Arc<Spools>) -> Self {
-        Self { memory: VecDeque::new(), memory_bytes: 0, spool: None, spools: Arc::clone(spools) }
+        Self {
+            memory: VecDeque::new(),
+            memory_bytes: 0,
+            spool: None,
+            spools: Arc::clone(spools),
+            brim: Arc::new(Brim::new()),
+        }
+    }
+
+    /// Says when too much waits for too long.
+    pub(crate) fn brim(&self) -> Arc<Brim> {
+        Arc::clone(&self.brim)
     }
 
     /// How many bytes wait, wherever they are.
@@ -33,13 +48,22 @@ impl Fifo {
             self.keep(data);
             return Ok(());
         }
+        let pushed = self.push_to_disk(data);
+        if let Err(why) = &pushed {
+            self.brim.over(why);
+        }
+        pushed
+    }
+
+    fn push_to_disk(&mut self, data: &[u8]) -> Result<(), Overrun> {
         if self.spool.is_none() {
             self.spool = Some(self.spools.open()?);
         }
-        match self.spool.as_mut() {
-            Some(spool) => spool.push(data),
-            None => Ok(()),
+        if let Some(spool) = self.spool.as_mut() {
+            spool.push(data)?;
+            self.brim.note(spool.bytes(), self.spools.quotas());
         }
+        Ok(())
     }
 
     fn keep(&mut self, data: &[u8]) {
@@ -68,7 +92,9 @@ impl Fifo {
         let Some(spool) = self.spool.as_mut().filter(|spool| spool.bytes() > 0) else {
             return Ok(None);
         };
-        spool.pull(most).map(|data| Some(Bytes::from(data)))
+        let data = spool.pull(most)?;
+        self.brim.note(spool.bytes(), self.spools.quotas());
+        Ok(Some(Bytes::from(data)))
     }
 
     /// Forgets everything: nobody will take it any more.

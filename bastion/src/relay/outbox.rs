@@ -8,6 +8,7 @@
 
 use super::{
     fifo::Fifo,
+    quota::Brim,
     spool::{Overrun, Spools},
 };
 use crate::egress::Gate;
@@ -65,6 +66,9 @@ pub(super) struct Outbox {
     state: Mutex<State>,
     changed: Notify,
     gate: Gate,
+    /// Those of output and of error output.
+    brims: [Arc<Brim>; 2],
+    spools: Arc<Spools>,
 }
 
 struct State {
@@ -92,7 +96,24 @@ impl Outbox {
             eof_told: false,
             over: None,
         };
-        Self { state: Mutex::new(state), changed: Notify::new(), gate }
+        let brims = [state.output.brim(), state.error.brim()];
+        let spools = Arc::clone(spools);
+        Self { state: Mutex::new(state), changed: Notify::new(), gate, brims, spools }
+    }
+
+    /// Returns when too much has waited for the operator for too long.
+    pub(super) async fn overflow(&self) -> Overrun {
+        let [output, error] = &self.brims;
+        let quotas = self.spools.quotas();
+        tokio::select! {
+            why = output.overflow(quotas) => why,
+            why = error.overflow(quotas) => why,
+        }
+    }
+
+    /// Nothing of the VM is read while too much waits.
+    fn hold(&self) {
+        self.gate.set_held(self.brims.iter().any(|brim| brim.is_held()));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -109,6 +130,7 @@ impl Outbox {
         state.add_run(stream, data.len() as u64);
         if state.bytes() > GATE_CLOSE_BYTES {
             self.gate.set_closed(true);
+            self.hold();
         }
         drop(state);
         self.changed.notify_one();
@@ -143,7 +165,12 @@ impl Outbox {
             let hold = eof_hold(ended());
             let held = {
                 let mut state = self.lock();
-                if let Some(next) = state.take(&self.gate, hold)? {
+                let was_held = self.brims.iter().any(|brim| brim.is_held());
+                let next = state.take(&self.gate, hold)?;
+                if was_held {
+                    self.hold();
+                }
+                if let Some(next) = next {
                     return Ok(next);
                 }
                 state.eof_at.filter(|_| !state.eof_told)

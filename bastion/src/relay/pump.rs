@@ -49,6 +49,8 @@ pub async fn run(
     let mut ending = tokio::select! {
         biased;
         ending = watch(&terms, &scribe) => ending,
+        why = outbox.overflow() => why.into(),
+        why = down.input.overflow() => why.into(),
         ending = scribe.seals() => ending,
         ending = relay(&down, &mut up, &scribe, &outbox) => ending,
     };
@@ -286,6 +288,7 @@ async fn idleness(limit: Duration, scribe: &Scribe) {
 /// Closes the VM's side. A VM that does not answer is left to its keepalives.
 async fn part(up: Upstream) {
     up.gate.set_closed(false);
+    up.gate.set_held(false);
     let farewell = async {
         let closed = up.write.close().await;
         let Some(handle) = up.handle else { return closed };

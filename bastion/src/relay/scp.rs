@@ -234,6 +234,7 @@ impl Observer {
             direction: self.direction,
             bytes: file.bytes,
             sha256: Hash(sha256),
+            offset: 0,
             complete,
             status,
         })

@@ -254,12 +254,14 @@ impl Scribe {
     /// Passes the recording's seals on to the log, for ever.
     pub(super) async fn seals(&self) -> Ending {
         let mut segments = self.recording.segments();
+        let mut told = 0;
         while segments.changed().await.is_ok() {
-            let segment = *segments.borrow_and_update();
-            if let Some(segment) = segment
-                && let Err(ending) = self.tell(Evidence::Segment(segment)).await
-            {
-                return ending;
+            let sealed = segments.borrow_and_update().get(told..).unwrap_or_default().to_vec();
+            told += sealed.len();
+            for segment in sealed {
+                if let Err(ending) = self.tell(Evidence::Segment(segment)).await {
+                    return ending;
+                }
             }
         }
         // The writer thread has given this recording up; `recording.failed()` says why.

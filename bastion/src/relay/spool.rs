@@ -3,14 +3,14 @@
 //! The relay always drains both sides of a channel, because a read that is parked also parks the
 //! window adjustments that would free it. What the other side does not take yet must therefore be
 //! kept, and a fast sender in front of a stopped receiver can be gigabytes ahead. So a channel
-//! keeps a few mebibytes in memory and the rest here, up to a quota per channel and one in all;
-//! past the quota the channel is ended with a reason.
+//! keeps a few mebibytes in memory and the rest here, within the quotas of [`super::quota`], which
+//! leave the disk some room: the log may be on it.
 //!
 //! The file has no name (it is unlinked as soon as it is open) and its key lives in memory only:
 //! a crash, a stolen disk or a curious colleague find nothing.
 
-use super::keystream::Keystream;
-use bastion_core::limits::{SPOOL_BYTES_MAX, SPOOL_PULL_BYTES, SPOOLS_BYTES_MAX};
+use super::{keystream::Keystream, quota::Quotas};
+use bastion_core::limits::{SPOOL_PULL_BYTES, SPOOLS_LOOK_BYTES};
 use nix::fcntl::{FallocateFlags, fallocate};
 use std::{
     fs::{File, OpenOptions},
@@ -20,22 +20,32 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 /// All spool files of this process: where they are made, and how much they hold together.
 #[derive(Debug)]
 pub struct Spools {
     folder: PathBuf,
+    quotas: Quotas,
     bytes: AtomicU64,
+    /// Bytes that were ever written, to look at the disk now and then.
+    written: AtomicU64,
     made: AtomicU64,
 }
 
 /// The backlog of one channel outgrew its bounds, or could not be kept.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Overrun {
     /// One channel is too far ahead of its receiver.
     #[error("the receiving side of this channel is {0} bytes behind: too far to go on")]
     Channel(u64),
+    /// The receiver takes nothing.
+    #[error(
+        "its receiving side has taken nothing for {} seconds, and too much waits for it",
+        .0.as_secs()
+    )]
+    Held(Duration),
     /// All channels together are.
     #[error("all channels together hold more data than the gateway keeps: try again later")]
     Gateway,
@@ -47,8 +57,15 @@ pub enum Overrun {
 impl Spools {
     /// Spool files in this folder, which must exist and be writable by us alone.
     pub fn new(folder: &Path) -> Arc<Self> {
+        Self::within(folder, Quotas::default())
+    }
+
+    /// The same, within quotas of the caller's.
+    pub fn within(folder: &Path, quotas: Quotas) -> Arc<Self> {
         Arc::new(Self {
             folder: folder.to_owned(),
+            quotas,
+            written: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             made: AtomicU64::new(0),
         })
@@ -57,6 +74,24 @@ impl Spools {
     /// Bytes that wait on disk, over all channels: for the metrics.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    /// Looks at the disk once in a while.
+    fn look(&self, file: &File, more: u64) -> Result<(), Overrun> {
+        let before = self.written.fetch_add(more, Ordering::Relaxed);
+        if before / SPOOLS_LOOK_BYTES == (before + more) / SPOOLS_LOOK_BYTES && before > 0 {
+            return Ok(());
+        }
+        let stat = nix::sys::statvfs::fstatvfs(file).map_err(disk)?;
+        let free = stat.blocks_available().saturating_mul(stat.fragment_size());
+        if free < self.quotas.free_bytes_min {
+            return Err(disk(format!("only {free} bytes are free on its disk")));
+        }
+        Ok(())
     }
 
     pub(crate) fn open(self: &Arc<Self>) -> Result<Spool, Overrun> {
@@ -78,6 +113,7 @@ impl Spools {
             file,
             head: 0,
             tail: 0,
+            has_holes: true,
             spools: Arc::clone(self),
         })
     }
@@ -92,6 +128,8 @@ pub(crate) struct Spool {
     head: u64,
     /// Next byte to write.
     tail: u64,
+    /// What was read can be given back to the disk.
+    has_holes: bool,
     spools: Arc<Spools>,
 }
 
@@ -102,12 +140,11 @@ impl Spool {
 
     pub(crate) fn push(&mut self, data: &[u8]) -> Result<(), Overrun> {
         let more = data.len() as u64;
-        if self.bytes() + more > SPOOL_BYTES_MAX {
-            return Err(Overrun::Channel(self.bytes()));
-        }
-        if self.spools.bytes.load(Ordering::Relaxed) + more > SPOOLS_BYTES_MAX {
-            return Err(Overrun::Gateway);
-        }
+        // Without holes a file keeps its blocks until it is drained.
+        let own = if self.has_holes { self.bytes() } else { self.tail };
+        let all = self.spools.bytes.load(Ordering::Relaxed);
+        self.spools.quotas.allow(own + more, all + more)?;
+        self.spools.look(&self.file, more)?;
         let mut sealed = Vec::with_capacity(data.len() + 15);
         self.seal.apply(data, &mut sealed).map_err(disk)?;
         // Page cache, not platter: nobody needs this file after a crash.
@@ -143,10 +180,7 @@ impl Spool {
         let from = (self.head - length) & !(BLOCK_BYTES - 1);
         let range = (i64::try_from(from), i64::try_from(self.head - from));
         let (Ok(from), Ok(length)) = range else { return Ok(()) };
-        // A file system without holes keeps the blocks until the file is drained: only space.
-        if let Err(why) = fallocate(&self.file, hole, from, length) {
-            tracing::trace!(%why, "spool blocks are kept until it is drained");
-        }
+        self.has_holes &= fallocate(&self.file, hole, from, length).is_ok();
         Ok(())
     }
 }

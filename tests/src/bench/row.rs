@@ -48,30 +48,30 @@ pub struct Limit {
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Bound {
-    AtMost(f64),
-    AtLeast(f64),
-    AtMostTimes(f64, Form),
-    AtLeastTimes(f64, Form),
+    Most(f64),
+    Least(f64),
+    MostTimes(f64, Form),
+    LeastTimes(f64, Form),
 }
 
 impl Limit {
     /// At most so many.
     pub fn at_most(of: Form, most: f64) -> Self {
-        Self { of, bound: Bound::AtMost(most), text: format!("≤ {most}") }
+        Self { of, bound: Bound::Most(most), text: format!("≤ {most}") }
     }
     /// At least so many.
     pub fn at_least(of: Form, least: f64) -> Self {
-        Self { of, bound: Bound::AtLeast(least), text: format!("≥ {least}") }
+        Self { of, bound: Bound::Least(least), text: format!("≥ {least}") }
     }
     /// At most so many times what another form shows.
     pub fn at_most_times(of: Form, times: f64, other: Form) -> Self {
         let text = format!("≤ {times} × {}", other.head());
-        Self { of, bound: Bound::AtMostTimes(times, other), text }
+        Self { of, bound: Bound::MostTimes(times, other), text }
     }
     /// At least so many times what another form shows.
     pub fn at_least_times(of: Form, times: f64, other: Form) -> Self {
         let text = format!("≥ {times} × {}", other.head());
-        Self { of, bound: Bound::AtLeastTimes(times, other), text }
+        Self { of, bound: Bound::LeastTimes(times, other), text }
     }
     /// The form that it is about.
     pub fn of(&self) -> Form {
@@ -86,10 +86,10 @@ impl Limit {
     pub fn met(&self, row: &Row) -> Option<bool> {
         let own = row.value(self.of)?;
         Some(match self.bound {
-            Bound::AtMost(most) => own <= most,
-            Bound::AtLeast(least) => own >= least,
-            Bound::AtMostTimes(times, other) => own <= times * row.value(other)?,
-            Bound::AtLeastTimes(times, other) => own >= times * row.value(other)?,
+            Bound::Most(most) => own <= most,
+            Bound::Least(least) => own >= least,
+            Bound::MostTimes(times, other) => own <= times * row.value(other)?,
+            Bound::LeastTimes(times, other) => own >= times * row.value(other)?,
         })
     }
 }

@@ -1,25 +1,10 @@
 //! Recording level `digests`: what went through is proven, not kept, and the operator does not feel
 //! it.
 
-use crate::world;
-use bastion_tests::world::{Person::*, World};
+use crate::{recorded::lines, sha256, world};
+use bastion_tests::world::Person::*;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use std::fs;
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The lines of the recording of the last channel, opened with a key.
-fn opened(world: &World, key: &str) -> Vec<Value> {
-    let lease = world.log().last("channel.closed")["lease"].as_str().unwrap().to_owned();
-    let words = ["session", "replay", &lease, "--plain", "--identity", key];
-    let text = world.bastion(&words).exits(0).text();
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-}
-
-const PROVIDER: &str = "take-away/provider-recording.pem";
 
 #[test]
 fn troubleshooting_may_be_recorded_as_digests_by_policy() {
@@ -48,11 +33,11 @@ fn troubleshooting_may_be_recorded_as_digests_by_policy() {
     assert!(answer.out == input);
     let log = world.log();
     assert_eq!(log.last("access.granted")["recording_level"], "digests");
-    let lines = opened(&world, PROVIDER);
+    let found = lines(&world);
     for (stream, bytes) in [("i", &input), ("o", &input), ("e", &b"shown on stderr\n".to_vec())] {
         let of = |end: bool| {
             let is = |line: &&Value| line["stream"] == stream && (line["end"] == true) == end;
-            lines.iter().find(is).unwrap_or_else(|| panic!("{stream} in {lines:?}"))
+            found.iter().find(is).unwrap_or_else(|| panic!("{stream} in {found:?}"))
         };
         for line in [of(false), of(true)] {
             assert_eq!(line["bytes"], bytes.len(), "{line}");
@@ -60,22 +45,22 @@ fn troubleshooting_may_be_recorded_as_digests_by_policy() {
         }
         assert!(of(false)["first_micros"].as_u64() <= of(false)["last_micros"].as_u64());
     }
-    let said = lines.iter().filter_map(|line| line["event"].as_str()).collect::<Vec<_>>();
+    let said = found.iter().filter_map(|line| line["event"].as_str()).collect::<Vec<_>>();
     assert_eq!(said, ["eof", "exit 7"]);
-    let all = format!("{lines:?}");
+    let all = format!("{found:?}");
     assert!(!all.contains("typed") && !all.contains("shown") && !all.contains("cat;"), "{all}");
 
     // A terminal and the old scp are the same to the operator.
     let terminal = world.ssh(Olga, &["-tt", "ops@pg-1.acme", "stty size; echo secret"]).exits(0);
     terminal.clone().says("secret");
-    assert!(!format!("{:?}", opened(&world, PROVIDER)).contains("secret"));
+    assert!(!format!("{:?}", lines(&world)).contains("secret"));
     fs::write(world.dir().join("mine"), "file of the operator").unwrap();
     let scp = ["-O", "-q", "-F", "ssh_config", "mine", "ops@pg-1.acme:/tmp/"];
     world.run("scp", &scp).exits(0);
-    let lines = opened(&world, PROVIDER);
-    let file = lines.iter().find(|line| line["operation"] == "upload").unwrap();
+    let found = lines(&world);
+    let file = found.iter().find(|line| line["operation"] == "upload").unwrap();
     assert_eq!(file["sha256"], sha256(b"file of the operator"));
-    assert!(!format!("{lines:?}").contains("file of the operator"));
+    assert!(!format!("{found:?}").contains("file of the operator"));
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! A policy says which way files may go: sftp's own answer, in its turn, and an entry for each.
 
 use crate::{
+    folder,
     raw::{Raw, open, packet, string},
     world,
 };
 use bastion_tests::world::{Person::*, World, finish};
 use serde_json::Value;
-use std::{fs, path::PathBuf};
+use std::fs;
 
 /// Upload only for data, download only for troubleshooting, and nothing but sftp anywhere.
 const CHANNELS: &str = r#"
@@ -29,14 +30,7 @@ fn with_channels(world: &World, text: &str) {
     world.order(Odile, "policy reload");
 }
 
-/// A folder that every account of the VM can use: where it is here. For the VM it is [`OPEN`].
-fn folder(world: &World) -> PathBuf {
-    let path = world.dir().join("vms/pg-1.acme/srv/open");
-    fs::create_dir_all(&path).unwrap();
-    world.run("chmod", &["1777", path.to_str().unwrap()]).exits(0);
-    path
-}
-
+/// Where [`folder`] is for the VM.
 const OPEN: &str = "/srv/open";
 
 /// `sftp -b -` as Olga: each line's outcome is on standard error.
@@ -159,8 +153,6 @@ fn what_cannot_be_followed_ends_the_channel_and_never_reaches_the_vm() {
     let folder = folder(&world);
     let (kept, there) = (folder.join("there"), format!("{OPEN}/there"));
     fs::write(&kept, "here to stay").unwrap();
-    // Anybody on the VM may remove it.
-    world.run("chmod", &["0777", folder.to_str().unwrap()]).exits(0);
     let remove = packet(13, 1, &[&string(there.as_bytes())]);
     // OpenSSH reads fields from the stream: it would remove the file, and then give up.
     let short = [&5_u32.to_be_bytes()[..], &remove[4..]].concat();

@@ -57,7 +57,7 @@ async fn what_a_crash_left_open_is_closed(world: World) {
     let mut asked = Vec::new();
     let recovery = ledger.recover(|lease| {
         asked.push((lease.lease.to_string(), lease.recording.clone().map(|r| r.to_string())));
-        Some(RecordingFound { bytes: 9, digest: "ab".repeat(32) })
+        Some(RecordingFound { bytes: 9, digest: "ab".repeat(32), missing: 3, unsealed: 0 })
     });
     assert_eq!(recovery.await, Ok(Recovery { leases: 1, sessions: 1 }));
     assert_eq!(asked, [("l-gw-1".to_owned(), Some("r-1".to_owned()))]);
@@ -66,7 +66,15 @@ async fn what_a_crash_left_open_is_closed(world: World) {
     let lease = ledger.entry(3).await.expect("reads").expect("is there").entry;
     assert_eq!(lease.customer.as_ref().map(|link| link.id.as_str()), Some("acme"));
     match lease.event() {
-        Some(Event::Recovered { lease, recording_bytes, session, .. }) => {
+        Some(Event::Recovered {
+            lease,
+            recording_bytes,
+            recording_missing,
+            recording_unsealed,
+            session,
+            ..
+        }) => {
+            assert_eq!((recording_missing, recording_unsealed), (Some(3), None));
             assert_eq!(lease.as_deref(), Some("l-gw-1"));
             assert_eq!((recording_bytes, session.as_deref()), (Some(9), Some("s-gw-1")));
         }

@@ -8,7 +8,7 @@ use audit_schema::event::Level;
 use bastion::{
     clock, egress, keyfile,
     relay::{
-        self, Closing, Evidence, Spools, Terms,
+        self, Closing, Evidence, Quotas, Spools, Terms,
         downstream::{Downstream, Flow, Inbox, Input, Kind, Lent, Pty, Setup, WindowSize},
         recording::{ChannelMeta, Recipient, Recorder},
     },
@@ -62,12 +62,17 @@ pub struct Ended {
 
 impl Gateway {
     pub async fn start(vm: &Vm, instance: &str) -> Self {
+        Self::within(vm, instance, Quotas::default()).await
+    }
+
+    /// The same with other quotas for what waits on disk.
+    pub async fn within(vm: &Vm, instance: &str, quotas: Quotas) -> Self {
         let (private_key, public) = keyfile::make_recording_pair().unwrap();
         let provider = Recipient::from_pem(&public).unwrap();
         let authority: PublicKey = vm.text("host-ca.pub").parse().unwrap();
         let (end, _) = watch::channel(None);
         let shared = Arc::new(Shared {
-            spools: Spools::new(&vm.folder),
+            spools: Spools::within(&vm.folder, quotas),
             recorder: Recorder::start(&vm.folder, provider, 0).unwrap(),
             end,
             idle: Mutex::new(Duration::from_secs(600)),

@@ -7,6 +7,7 @@
 
 mod far;
 mod gateway;
+mod spools;
 mod vm;
 
 use bastion::relay::{Evidence, recording};

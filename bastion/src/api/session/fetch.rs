@@ -12,6 +12,7 @@ use crate::{
         ChangeError, NewEntry,
         projection::{Filter, Order},
     },
+    relay::recording::SEAL_LINE_BYTES,
     render::tar,
 };
 use audit_schema::{
@@ -32,10 +33,13 @@ struct Handed {
     wrapped: String,
 }
 
-/// What the log says of a recording's file: its digest, over so many bytes from its start.
+/// What the log says of a recording's file: its digest, over so many bytes from its start. After a
+/// crash they end where the last seal begins, and its line goes with them: nothing opens without
+/// it, and it proves itself by its tag.
 struct Told {
     digest: String,
     bytes: u64,
+    seal_bytes: u64,
 }
 
 pub(super) async fn run(call: &mut Call<'_>, lease: &LeaseId) -> Result<Reply, Fault> {
@@ -54,7 +58,9 @@ pub(super) async fn run(call: &mut Call<'_>, lease: &LeaseId) -> Result<Reply, F
             ),
         });
     }
-    send(call, &path, &handed, told.bytes).await?;
+    let there = tokio::fs::metadata(&path).await.map_err(|_| missing(&handed.recording))?.len();
+    let seal_bytes = told.seal_bytes.min(there.saturating_sub(told.bytes));
+    send(call, &path, &handed, told.bytes + seal_bytes).await?;
     Ok(Reply::Written)
 }
 
@@ -118,15 +124,17 @@ async fn told(call: &Call<'_>, lease: &LeaseId) -> Result<Told, Fault> {
     for row in index.query(&filter).await?.rows {
         let found = call.app.ledger.entry(row.seq).await?;
         let told = match found.and_then(|found| found.entry.event()) {
-            Some(
-                Event::ChannelClosed { recording_digest, recording_bytes, .. }
-                | Event::Recovered { recording_digest, recording_bytes, .. },
-            ) => recording_digest.zip(recording_bytes),
+            Some(Event::ChannelClosed { recording_digest, recording_bytes, .. }) => {
+                (recording_digest.zip(recording_bytes), 0)
+            }
+            Some(Event::Recovered { recording_digest, recording_bytes, .. }) => {
+                (recording_digest.zip(recording_bytes), SEAL_LINE_BYTES as u64)
+            }
             _ => continue,
         };
         return match told {
-            Some((digest, bytes)) => Ok(Told { digest, bytes }),
-            None => Err(Fault::Conflict(format!(
+            (Some((digest, bytes)), seal_bytes) => Ok(Told { digest, bytes, seal_bytes }),
+            (None, _) => Err(Fault::Conflict(format!(
                 "{lease} ended before anything was recorded: `session show {lease}` says how"
             ))),
         };

@@ -9,9 +9,10 @@ use crate::{
 use audit_schema::time::Timestamp;
 use serde_json::{Value, json};
 
-pub(super) const COLUMNS: &str = "SELECT id, session, operator, customer, service, vm, instance, \
-     account, level, kind, ticket, granted_at, deadline, revoked_cause, closed_at, recording, gateway \
-     FROM leases WHERE true";
+pub(super) const COLUMNS: &str =
+    "SELECT id, session, operator, customer, service, vm, instance, \
+     account, level, kind, ticket, granted_at, deadline, revoked_cause, closed_at, recording, \
+     gateway FROM leases WHERE true";
 
 /// A row of leases.
 pub(super) struct Lease {

@@ -1,7 +1,7 @@
 //! One channel's way in: the handler's end ([`Inbox`]) and the relay's end ([`Input`]).
 
 use super::{Overrun, WindowSize, flow::Hold};
-use crate::relay::{fifo::Fifo, spool::Spools};
+use crate::relay::{fifo::Fifo, quota::Brim, spool::Spools};
 use bastion_core::limits::{
     CHANNEL_ACTIVE_MILLIS, PROBE_DUE_MILLIS, SIGNALS_WAITING_MAX, STALL_BYTES, UNSTALL_BYTES,
     WINDOW_FAR_BYTES, WINDOW_NEAR_BYTES, WINDOW_NEAR_MICROS,
@@ -54,6 +54,7 @@ pub struct Input {
 pub(super) struct Lane {
     spools: Arc<Spools>,
     state: Mutex<State>,
+    brim: Arc<Brim>,
     hold: Arc<Hold>,
 }
 
@@ -94,7 +95,8 @@ impl Lane {
             control_waker: None,
         };
         let (spools, hold) = (Arc::clone(spools), Arc::clone(hold));
-        let lane = Arc::new(Self { spools, state: Mutex::new(state), hold });
+        let brim = state.fifo.brim();
+        let lane = Arc::new(Self { spools, state: Mutex::new(state), brim, hold });
         let input = Input { lane: Arc::clone(&lane), rest: Bytes::new() };
         (Arc::clone(&lane), Inbox(lane), input)
     }
@@ -242,6 +244,11 @@ impl Input {
     /// Where the backlogs of this channel go, of both directions.
     pub(crate) fn spools(&self) -> &Arc<Spools> {
         &self.lane.spools
+    }
+
+    /// Returns when too much has waited for the VM for too long, or could not be kept.
+    pub(crate) async fn overflow(&self) -> Overrun {
+        self.lane.brim.overflow(self.lane.spools.quotas()).await
     }
 
     /// As [`Input::next`], for two loops that share this input: only one may ask for pieces.

@@ -31,7 +31,7 @@ pub(super) const FRAME_LINE_BYTES: usize = 13;
 /// The bytes of an `S` or `E` line that its tag covers.
 pub(super) const SEAL_SIGNED_BYTES: usize = 94;
 /// The bytes of a whole `S` or `E` line.
-pub(super) const SEAL_LINE_BYTES: usize = 160;
+pub const SEAL_LINE_BYTES: usize = 160;
 
 /// The key of one container: 32 bytes for the cipher, 32 for the tags.
 pub struct ContainerKey(pub(super) [u8; 64]);

@@ -17,7 +17,7 @@ mod thread;
 mod track;
 mod wrapped;
 
-pub use container::{ContainerKey, Header, Segment, Writer as ContainerWriter};
+pub use container::{ContainerKey, Header, SEAL_LINE_BYTES, Segment, Writer as ContainerWriter};
 pub use payload::{Moment, Payload};
 pub use reader::{BadRecording, Found, header, open, open_container, verify};
 pub use track::Recording;
@@ -207,7 +207,7 @@ impl Recorder {
         }
         let queue = self.queue_of(&blank.id);
         let track = Track::new(blank.id, encoder, text);
-        let (segments, segments_seen) = watch::channel(None);
+        let (segments, segments_seen) = watch::channel(Vec::new());
         let (failed, failed_seen) = watch::channel(None);
         let open = Open {
             track: Arc::clone(&track),

@@ -36,6 +36,12 @@ impl Found {
         self.whole.or_else(|| self.last().map(|seal| (seal.bytes, seal.digest)))
     }
 
+    /// Bytes of the file up to and with the last good seal.
+    pub fn sealed_file_bytes(&self) -> u64 {
+        let seal = |segment: &Segment| segment.bytes + SEAL_LINE_BYTES as u64;
+        self.whole.map_or_else(|| self.last().map_or(0, seal), |(bytes, _)| bytes)
+    }
+
     /// The last good seal.
     pub fn last(&self) -> Option<&Segment> {
         self.segments.last()

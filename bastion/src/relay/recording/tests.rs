@@ -70,7 +70,7 @@ async fn digests_prove_what_is_not_kept() {
         sent.update(&piece);
     }
     let limit = Duration::from_secs(20);
-    let sealed = tokio::time::timeout(limit, segments.wait_for(Option::is_some)).await;
+    let sealed = tokio::time::timeout(limit, segments.wait_for(|sealed| !sealed.is_empty())).await;
     assert!(sealed.is_ok(), "64 MiB of contents end a segment, however little is kept of them");
     recording.write(Moment::Exit("exit 0")).await.unwrap();
     let sealed = recording.close().await.unwrap();
@@ -184,7 +184,7 @@ async fn broken(file: File) -> (Recording, std::thread::JoinHandle<()>) {
     let writer = Writer::begin(&header, &key, &mut start).unwrap();
     let encoder = Encoder::begin(&Payload::Streams { command: None }, 0, &mut text);
     let track = Track::new("r-1".parse().unwrap(), encoder, text);
-    let (segments, segments_seen) = watch::channel(None);
+    let (segments, segments_seen) = watch::channel(Vec::new());
     let (failed, failed_seen) = watch::channel(None);
     let (queue, jobs) = mpsc::channel(4);
     let running = std::thread::spawn(move || thread::run(jobs));

@@ -46,7 +46,7 @@ pub(super) struct Open {
     pub(super) folder: Option<Arc<Path>>,
     /// The container's first line, not written yet.
     pub(super) start: Vec<u8>,
-    pub(super) segments: watch::Sender<Option<Segment>>,
+    pub(super) segments: watch::Sender<Vec<Segment>>,
     pub(super) failed: watch::Sender<Option<String>>,
     /// Since when something is not sealed.
     pub(super) unsealed_since: Option<Instant>,
@@ -130,7 +130,7 @@ impl Open {
                 .map_err(|why| why.to_string())?;
             self.unsealed_since = None;
             let bytes = segment.bytes;
-            self.segments.send_replace(Some(segment));
+            self.segments.send_modify(|sealed| sealed.push(segment));
             self.check_bounds(bytes)?;
         }
         Ok(())

@@ -28,7 +28,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 pub struct Recording {
     pub(super) track: Arc<Track>,
     pub(super) queue: mpsc::Sender<Job>,
-    pub(super) segments: watch::Receiver<Option<Segment>>,
+    pub(super) segments: watch::Receiver<Vec<Segment>>,
     pub(super) failed: watch::Receiver<Option<String>>,
 }
 
@@ -150,9 +150,8 @@ impl Recording {
         }
     }
 
-    /// The last sealed segment, each time there is one. Later digests cover all earlier bytes, so
-    /// it does no harm to miss one.
-    pub fn segments(&self) -> watch::Receiver<Option<Segment>> {
+    /// All sealed segments, each time there is one more: some thousands in the longest recording.
+    pub fn segments(&self) -> watch::Receiver<Vec<Segment>> {
         self.segments.clone()
     }
 

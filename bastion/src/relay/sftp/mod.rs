@@ -34,6 +34,8 @@ pub struct Transfer {
     pub bytes: u64,
     /// Their SHA-256, in the order in which they went.
     pub sha256: Hash,
+    /// Where the first of them belongs, if all followed in a row; otherwise 0.
+    pub offset: u64,
     /// Whether they are the whole file, in order.
     pub complete: bool,
     /// The VM's last answer that was not "ok", or 0.
@@ -65,6 +67,7 @@ impl Transfer {
             "path": self.path,
             "bytes": self.bytes,
             "sha256": self.sha256,
+            "offset": self.offset,
             "complete": self.complete,
             "status": self.status,
         })

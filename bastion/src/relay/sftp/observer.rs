@@ -234,7 +234,7 @@ impl State {
                     match status {
                         EOF => {
                             tally.touched = true;
-                            tally.saw_end |= offset >= tally.bytes();
+                            tally.saw_end |= offset >= tally.end();
                         }
                         _ => tally.fail(status),
                     }
@@ -271,7 +271,7 @@ impl State {
         let file = OpenFile {
             starts_empty: writes && (flags & FLAG_TRUNCATE != 0 || creates),
             path,
-            writes,
+            may_make: flags & (FLAG_CREATE | FLAG_TRUNCATE) != 0,
             upload: Tally::new(),
             download: Tally::new(),
             size: size.filter(|_| !writes),

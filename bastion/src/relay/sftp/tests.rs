@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::relay::closing::Evidence;
+use bastion_core::file_rule::{FileRule, Ways};
 
 struct Session(Observer, Vec<Evidence>);
 
@@ -152,6 +153,123 @@ fn changes_carry_the_answer() {
         ("open", "/etc/shadow", None, 3),
     ];
     assert_eq!(seen, expected);
+}
+
+fn rule(ways: Ways) -> FileRule {
+    FileRule { ways, policies: vec!["channels.files".into()] }
+}
+
+/// What a filter makes of a stream from each side, fed in pieces of this size: what went to the
+/// VM, what went to the operator, and what was refused.
+fn filtered(ways: Ways, up: &[u8], down: &[u8], piece: usize) -> (Vec<u8>, Vec<u8>, Vec<Refused>) {
+    let mut filter = Filter::new(rule(ways));
+    let (mut passed, mut told, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    for piece in up.chunks(piece) {
+        let (more, found) = filter.operator_sent(piece).unwrap();
+        passed.extend(more);
+        refused.extend(found);
+    }
+    for piece in down.chunks(piece) {
+        told.extend(filter.vm_sent(piece).unwrap());
+    }
+    told.extend(filter.due());
+    (passed, told, refused)
+}
+
+#[test]
+fn a_filter_says_the_same_however_the_bytes_are_cut() {
+    let init = [0, 0, 0, 5, 1, 0, 0, 0, 3];
+    let offset = 0_u64.to_be_bytes();
+    let open = |id, flags: u32| packet(3, id, &[&string(b"/f"), &flags.to_be_bytes(), &[0; 4]]);
+    let read = packet(5, 2, &[&string(b"h"), &offset, &[0, 0, 0, 9]]);
+    let write = packet(6, 3, &[&string(b"h"), &offset, &string(&[7; 1000])]);
+    let remove = packet(13, 4, &[&string(b"/f")]);
+    let stat = packet(17, 5, &[&string(b"/f")]);
+    let up = [&init[..], &open(1, 1), &read, &write, &remove, &stat, &open(6, 2)].concat();
+    let version = [0, 0, 0, 5, 2, 0, 0, 0, 3];
+    let handle = packet(102, 1, &[&string(b"h")]);
+    let data = packet(103, 2, &[&string(&[9; 500])]);
+    let attributes = packet(105, 5, &[&[0; 4]]);
+    let down = [&version[..], &handle, &data, &attributes].concat();
+    let denied = |id: u32, operation: &str| {
+        let sentence = rule(Ways::Download).sentence(operation);
+        let code = 3_u32.to_be_bytes();
+        packet(101, id, &[&code, &string(sentence.as_bytes()), &string(b"en")])
+    };
+    let passed = [&init[..], &open(1, 1), &read, &stat].concat();
+    let told = [
+        &version[..],
+        &handle,
+        &data,
+        &denied(3, "upload"),
+        &denied(4, "remove"),
+        &attributes,
+        &denied(6, "upload"),
+    ]
+    .concat();
+    for piece in [1, 2, 3, 7, 64, 1 << 20] {
+        let (to_vm, to_operator, refused) = filtered(Ways::Download, &up, &down, piece);
+        assert!(to_vm == passed, "pieces of {piece}");
+        assert!(to_operator == told, "pieces of {piece}");
+        let operations: Vec<_> = refused.iter().map(|refused| refused.operation).collect();
+        assert_eq!(operations, ["upload", "remove", "upload"]);
+    }
+    let (to_vm, _, refused) = filtered(Ways::List, &up, &down, 5);
+    assert!(to_vm == [&init[..], &stat].concat());
+    assert_eq!(refused.len(), 5);
+}
+
+#[test]
+fn a_filter_lets_nothing_through_that_it_cannot_frame() {
+    let mut cases = vec![
+        ("an empty packet", vec![0; 4]),
+        ("a length past the bound", [&[0, 4, 0, 1][..], &[6, 0, 0, 0, 1, 0, 0, 0, 1]].concat()),
+        ("no number", vec![0, 0, 0, 1, 13]),
+        ("a handle past the bound", packet(6, 1, &[&string(&[1; 257]), &[0; 12]])),
+    ];
+    let whole = packet(18, 1, &[&string(b"a"), &string(b"b")]);
+    for end in 5..whole.len() {
+        let mut cut = whole[..end].to_vec();
+        cut[..4].copy_from_slice(&(end as u32 - 4).to_be_bytes());
+        cases.push(("a rename that goes on behind its end", cut));
+    }
+    for (name, bytes) in cases {
+        let lost = Filter::new(rule(Ways::Upload)).operator_sent(&bytes).map(|(passed, _)| passed);
+        assert_eq!(lost, Err(Lost::Framing), "{name} {bytes:?}");
+    }
+    let mut filter = Filter::new(rule(Ways::List));
+    assert_eq!(filter.vm_sent(&[0, 0, 0, 0]), Err(Lost::Framing));
+    // Refusals that wait for a VM which answers nothing are bounded, too.
+    let mut filter = Filter::new(rule(Ways::List));
+    filter.operator_sent(&packet(17, 0, &[&string(b"/f")])).unwrap();
+    let remove = packet(13, 1, &[&string(b"/f")]);
+    let many = (0..2000).take_while(|_| filter.operator_sent(&remove).is_ok()).count();
+    assert_eq!(many, bastion_core::limits::SFTP_REFUSALS_MAX);
+    assert!(filter.due().is_empty(), "none before the VM has answered what came before");
+}
+
+#[test]
+fn a_filter_survives_noise() {
+    let mut seed = 88_172_645_463_325_252_u64;
+    for ways in Ways::ALL {
+        for _ in 0..300 {
+            let mut filter = Filter::new(rule(*ways));
+            let mut noise = vec![0_u8; 3000];
+            for byte in &mut noise {
+                seed ^= seed << 13;
+                seed ^= seed >> 7;
+                seed ^= seed << 17;
+                *byte = seed as u8 & if seed & 0x300 == 0 { 0xff } else { 7 };
+            }
+            for piece in noise.chunks(97) {
+                let up = filter.operator_sent(piece);
+                let down = filter.vm_sent(piece);
+                if up.is_err() || down.is_err() {
+                    break;
+                }
+            }
+        }
+    }
 }
 
 #[test]
