@@ -147,7 +147,8 @@ codes!(/** What is recorded; only what the gateway enforces has a value. */ Reco
     /// Everything typed and everything shown.
     Full = "full": "everything typed and everything shown is recorded",
     /// How much went which way and when, and its SHA-256; of files also their paths.
-    Digests = "digests": "how much was typed and shown is recorded, with times and digests, not what",
+    Digests = "digests":
+        "how much was typed and shown is recorded, with times and digests, not what",
 });
 
 impl Default for RecordingLevel {

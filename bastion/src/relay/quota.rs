@@ -1,11 +1,11 @@
 //! How much may wait for a receiver that does not take it, and what happens then.
 //!
-//! Past [`Quotas::hold_bytes`] one direction of a channel is *held*: the VM's connection is not read
-//! any more, or the operator's channel gets windows of a few bytes. Whoever takes something brings
-//! the backlog back below, and goes on. A receiver that takes nothing for [`Quotas::hold`] loses the
-//! channel, and so does one whose peer sends on regardless up to [`Quotas::bytes_max`] (on stock
-//! russh a grant meant for another channel of the connection may be used by this one). The
-//! connection and its other channels go on in every case.
+//! Past [`Quotas::hold_bytes`] one direction of a channel is *held*: the VM's connection is not
+//! read any more, or the operator's channel gets windows of a few bytes. Whoever takes something
+//! brings the backlog back below, and goes on. A receiver that takes nothing for [`Quotas::hold`]
+//! loses the channel, and so does one whose peer sends on regardless up to [`Quotas::bytes_max`]
+//! (on stock russh a grant meant for another channel of the connection may be used by this one).
+//! The connection and its other channels go on in every case.
 
 use super::spool::Overrun;
 use bastion_core::limits::{

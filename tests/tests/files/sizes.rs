@@ -1,6 +1,7 @@
 //! Files of no bytes and of very many, by every way there is.
 //!
-//! `FILES_LONG=scp` (or `old`, `sftp`, `rsync`) moves 8 GiB that way; otherwise a sample goes by scp.
+//! `FILES_LONG=scp` (or `old`, `sftp`, `rsync`) moves 8 GiB that way; otherwise a sample goes by
+//! scp.
 
 use crate::{folder, sha256, world};
 use bastion_tests::world::{World, finish};
