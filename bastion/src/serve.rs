@@ -8,19 +8,25 @@ use crate::{
     api::{self, socket::Socket},
     app::{App, StartError, policy},
     config::Config,
-    ingress::{ListenError, Listener},
+    ingress::{ListenError, Listener, Visitor},
     keyfile,
     metrics::{self, Alarm, METRICS},
     notices::{self, Courier, Trust},
 };
+use bastion_core::limits::{VISITOR_TAKEN_MILLIS, VISITORS_WAITING_MAX};
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 
 /// What `bastion serve` may be told besides its configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Serving {
     /// Put the policy files in force if they are not.
     pub accept_policy: bool,
+    /// Listen on no port: only visitors come (`--stdio`), and the end waits for the last of them.
+    pub visitors_only: bool,
 }
 
 /// Why a gateway does not run, or did not end in order.
@@ -45,14 +51,17 @@ pub async fn run(
     let socket = Socket::bind(&app.config.socket)
         .await
         .map_err(|error| StartError::Io(app.config.socket.clone(), error))?;
-    let listener = Listener::bind(Arc::clone(&app)).await?;
+    let (door, visitors) = mpsc::channel(VISITORS_WAITING_MAX);
+    let ports = if serving.visitors_only { &[][..] } else { &app.config.listen };
+    let listener = Listener::bind(Arc::clone(&app), ports, visitors).await?;
     announce(&app).await?;
 
+    let visiting = listener.visiting();
     let (stopping, stopped) = watch::channel(false);
-    let mut tasks = background(&app, socket, courier(&app)?);
+    let mut tasks = background(&app, (socket, door), courier(&app)?);
     let mut listening = tokio::spawn(listener.serve(stopped));
     tokio::select! {
-        () = stop => tracing::info!("stopping"),
+        () = stopping_time(&app, (serving, visiting), stop) => tracing::info!("stopping"),
         _ = &mut listening => tracing::error!("the listener ended by itself"),
     }
     stopping.send_replace(true);
@@ -63,6 +72,27 @@ pub async fn run(
     // The last entry: whoever reads the log sees an orderly end.
     app.ledger.stopped("asked to stop").await.map_err(StartError::from)?.into_inner();
     Ok(())
+}
+
+/// Resolves when it is time to stop.
+async fn stopping_time(
+    app: &App,
+    (serving, mut visiting): (Serving, watch::Receiver<usize>),
+    stop: impl Future<Output = ()>,
+) {
+    stop.await;
+    if !serving.visitors_only {
+        return;
+    }
+    // From here on nobody finds us. Who did before has a moment to be taken, and all of them leave
+    // before we do.
+    if let Err(error) = fs::remove_file(&app.config.socket) {
+        tracing::debug!(%error, "the socket was gone already");
+    }
+    tokio::time::sleep(Duration::from_millis(VISITOR_TAKEN_MILLIS)).await;
+    // A sender that is gone means that nobody is there.
+    let last = visiting.wait_for(|here| *here == 0).await.is_ok();
+    tracing::debug!(last, "the last visitor has left");
 }
 
 /// What tells the approvers.
@@ -76,9 +106,13 @@ fn courier(app: &App) -> Result<Courier, StartError> {
 }
 
 /// What runs beside the listener for the life of the gateway.
-fn background(app: &Arc<App>, socket: Socket, courier: Courier) -> JoinSet<()> {
+fn background(
+    app: &Arc<App>,
+    (socket, door): (Socket, mpsc::Sender<Visitor>),
+    courier: Courier,
+) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    tasks.spawn(socket.serve(Arc::clone(app)));
+    tasks.spawn(socket.serve(Arc::clone(app), door));
     let watching = Arc::clone(app);
     tasks.spawn(async move { watching.live.watch(&watching.ledger).await });
     tasks.spawn(api::sweep(Arc::clone(app)));

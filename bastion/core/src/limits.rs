@@ -554,3 +554,8 @@ pub const SEARCH_HITS_MAX: usize = 200;
 
 /// Channels that one search looks at, the newest first.
 pub const SEARCH_CHANNELS_MAX: u64 = 1000;
+/// Connections that `bastion serve --stdio` passed on and nobody has taken yet.
+pub const VISITORS_WAITING_MAX: usize = 16;
+
+/// Milliseconds in which a gateway that ends takes a visitor that found it just before.
+pub const VISITOR_TAKEN_MILLIS: u64 = 100;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! caller ─▶ gateway   A words as a JSON array │ I a piece of standard input │ E its end
+//!                     V the address of a visitor: no frame follows, but the visitor's own SSH
 //! gateway ─▶ caller   O a piece of the answer │ R a piece of what people should know
 //!                     N the name of a file    │ F a piece of that file      │ X exit code
 //! ```
@@ -11,7 +12,7 @@
 //! so there is no negotiation: what is not understood ends the connection.
 
 use bastion_core::limits::SOCKET_FRAME_BYTES_MAX;
-use std::io;
+use std::{io, net::IpAddr};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// What a frame carries.
@@ -19,6 +20,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 pub enum Frame {
     /// The words of the command.
     Words(Vec<String>),
+    /// Somebody from this address wants to speak SSH, from the next byte on.
+    Visitor(IpAddr),
     /// A piece of its standard input.
     Input(Vec<u8>),
     /// The end of its standard input.
@@ -54,11 +57,16 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Fr
 /// Writes one frame; bodies of bytes are cut to size.
 pub async fn write(stream: &mut (impl AsyncWrite + Unpin), frame: &Frame) -> io::Result<()> {
     let words;
+    let address;
     let code;
     let (tag, body): (u8, &[u8]) = match frame {
         Frame::Words(list) => {
             words = serde_json::to_vec(list).map_err(|_| broken("words are not text"))?;
             (b'A', &words)
+        }
+        Frame::Visitor(source) => {
+            address = source.to_string();
+            (b'V', address.as_bytes())
         }
         Frame::Input(bytes) => (b'I', bytes),
         Frame::InputEnd => (b'E', &[]),
@@ -100,6 +108,10 @@ fn parse(tag: u8, body: Vec<u8>) -> io::Result<Frame> {
             let words = serde_json::from_slice(&body);
             Frame::Words(words.map_err(|_| broken("the words are not a JSON array"))?)
         }
+        (b'V', _) => {
+            let address = text(body)?.parse();
+            Frame::Visitor(address.map_err(|_| broken("a visitor's address is none"))?)
+        }
         (b'I', _) => Frame::Input(body),
         (b'E', []) => Frame::InputEnd,
         (b'O', _) => Frame::Out(body),
@@ -126,6 +138,7 @@ mod tests {
             Frame::Words(vec!["audit".into(), "a \"b\"\n".into()]),
             Frame::Input(b"x".to_vec()),
             Frame::InputEnd,
+            Frame::Visitor(IpAddr::from([192, 0, 2, 7])),
             Frame::FileName("report.html".into()),
             Frame::FilePiece(Vec::new()),
             Frame::Exit(3),
@@ -149,7 +162,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_frame_is_refused() {
-        let cases: [&[u8]; 7] = [
+        let cases: [&[u8]; 8] = [
+            b"V\0\0\0\x02::x",
             b"Z\0\0\0\0",
             b"A\0\0\0\x01{",
             b"A\xff\xff\xff\xff",

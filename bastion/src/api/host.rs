@@ -23,7 +23,8 @@ pub fn run(call: &Call<'_>, verb: Verb) -> Result<Reply, Fault> {
     }
 }
 
-fn line(key: &PublicKey) -> Result<String, Fault> {
+/// A public key as one line, without a comment.
+pub(super) fn line(key: &PublicKey) -> Result<String, Fault> {
     let mut key = key.clone();
     key.set_comment("");
     key.to_openssh().map_err(|e| Fault::Failed(format!("cannot write a public key: {e}")))

@@ -14,6 +14,7 @@
 mod approvers;
 pub mod audit;
 mod change;
+pub mod connect;
 mod consent;
 mod customers;
 mod destinations;
@@ -270,6 +271,7 @@ async fn dispatch(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
         Verb::Help { .. } => Err(unknown("help")),
         Verb::Whoami => Ok(whoami(call)),
         Verb::Ls => ls::run(call).await,
+        Verb::ConnectConfig(ask) => connect::run(call, ask).await,
         Verb::Request(request) => consent::request(call, request).await,
         Verb::Status { ticket } => consent::status(call, ticket).await,
         Verb::Consent(verb) => consent::run(call, verb).await,

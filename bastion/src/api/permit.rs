@@ -10,6 +10,7 @@ use audit_schema::event::ActorKind::{self, Approver, Local, Officer, Operator};
 const TABLE: &[(&str, &[ActorKind])] = &[
     ("help", &[Operator, Approver, Officer, Local]),
     ("whoami", &[Operator, Approver, Officer, Local]),
+    ("connect-config", &[Operator, Approver, Officer, Local]),
     // ---- operators
     ("ls", &[Operator]),
     ("request", &[Operator]),

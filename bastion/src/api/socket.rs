@@ -4,13 +4,16 @@
 //! asks the gateway instead of opening it. Who asks is settled by the kernel (peer credentials),
 //! and stands in the log as `local:<uid>`. Only root and the gateway's own uid are answered: they
 //! could read the store anyway.
+//!
+//! `bastion serve --stdio` comes this way too: its peer is passed on to the gateway that runs, with
+//! the address that it comes from, and logs in as everybody does.
 
 use super::{
     Caller, Invocation, Output,
     frame::{self, Frame},
     run,
 };
-use crate::app::App;
+use crate::{app::App, ingress::Visitor};
 use audit_schema::event::{Actor, ActorKind};
 use bastion_core::limits::{SOCKET_CONNECTIONS_MAX, SOCKET_INPUT_BYTES_MAX};
 use futures_util::future::BoxFuture;
@@ -21,7 +24,7 @@ use tokio::{
         UnixListener, UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
 };
 
 /// How long a caller may take to say what it wants.
@@ -55,8 +58,8 @@ impl Socket {
         Ok(Self { listener })
     }
 
-    /// Answers local commands until the task is dropped.
-    pub async fn serve(self, app: Arc<App>) {
+    /// Answers local commands until the task is dropped; visitors are passed on.
+    pub async fn serve(self, app: Arc<App>, visitors: mpsc::Sender<Visitor>) {
         let places = Arc::new(Semaphore::new(SOCKET_CONNECTIONS_MAX));
         loop {
             let stream = match self.listener.accept().await {
@@ -69,9 +72,9 @@ impl Socket {
             };
             // The semaphore is never closed, so this waits for a place and nothing else.
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let app = Arc::clone(&app);
+            let (app, visitors) = (Arc::clone(&app), visitors.clone());
             tokio::spawn(async move {
-                if let Err(cause) = answer(&app, stream).await {
+                if let Err(cause) = answer(&app, stream, visitors).await {
                     tracing::debug!(%cause, "a local command broke off");
                 }
                 drop(place);
@@ -91,7 +94,7 @@ pub fn local_caller(uid: u32) -> Caller {
     }
 }
 
-async fn answer(app: &App, stream: UnixStream) -> io::Result<()> {
+async fn answer(app: &App, stream: UnixStream, visitors: mpsc::Sender<Visitor>) -> io::Result<()> {
     let uid = stream.peer_cred()?.uid();
     let (mut from, to) = stream.into_split();
     let mut out = FrameOutput { to };
@@ -102,8 +105,15 @@ async fn answer(app: &App, stream: UnixStream) -> io::Result<()> {
         return out.send(&Frame::Exit(3)).await;
     }
     let first = tokio::time::timeout(WORDS_WITHIN, frame::read(&mut from)).await;
-    let Ok(Some(Frame::Words(argv))) = first.map_err(|_| io::ErrorKind::TimedOut)? else {
-        return Err(io::ErrorKind::InvalidData.into());
+    let argv = match first.map_err(|_| io::ErrorKind::TimedOut)?? {
+        Some(Frame::Words(argv)) => argv,
+        Some(Frame::Visitor(source)) => {
+            // Both halves are ours, and nothing is buffered between them.
+            let stream = from.reunite(out.to).map_err(io::Error::other)?;
+            let sent = visitors.send(Visitor { stream, source }).await;
+            return sent.map_err(|_| io::ErrorKind::BrokenPipe.into());
+        }
+        _ => return Err(io::ErrorKind::InvalidData.into()),
     };
     let (stdin, pump_to) = duplex(SOCKET_INPUT_BYTES_MAX);
     let invocation = Invocation { caller: local_caller(uid), argv, stdin: Box::new(stdin) };

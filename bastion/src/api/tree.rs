@@ -4,7 +4,7 @@
 //! never reaches the parser of its arguments, so no message of the parser can tell them about it.
 
 use super::{
-    approvers, audit, consent, customers, fault::Fault, host, officers, operators, permit, policy,
+    approvers, audit, connect, consent, customers, fault::Fault, host, officers, operators, permit, policy,
     proposals, recording, report, services, session, vms,
 };
 use audit_schema::event::ActorKind;
@@ -46,6 +46,8 @@ pub enum Verb {
     Whoami,
     /// The VMs that you may know of
     Ls,
+    /// What to put into ~/.ssh to reach the bastion and the VMs
+    ConnectConfig(connect::Ask),
     /// Ask a customer for consent
     #[command(after_help = "Example:\n  ssh bastion request pg-1.acme --account dba \\\n      \
         --reason CUSTOMER_REQUEST --case ZD-1042 --for 1h --note restore of table orders")]

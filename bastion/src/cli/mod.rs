@@ -12,6 +12,7 @@ mod policy;
 mod replay;
 mod search;
 mod serve;
+mod stdio;
 mod tracing;
 mod verify;
 
@@ -74,6 +75,8 @@ enum Command {
     Session(api::session::Verb),
     /// What was done to a customer's services in a period
     Report(api::report::Ask),
+    /// What an operator puts into ~/.ssh to reach the bastion and the VMs
+    ConnectConfig(api::connect::Ask),
     /// What policy files say, before an officer puts them in force
     #[command(subcommand)]
     Policy(policy::Verb),
@@ -152,6 +155,7 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
             search::run(cli.config.as_deref(), &ask, cli.json)
         }
         Command::Session(_) => read(cli.config.as_deref(), None),
+        Command::ConnectConfig(_) => read(cli.config.as_deref(), None),
         Command::Report(ask) => read(cli.config.as_deref(), ask.out),
         Command::Policy(verb) => policy::run(cli.config.as_deref(), &verb, cli.json),
         Command::Completions { shell } => completions(shell),

@@ -62,8 +62,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
+    net::{TcpListener, TcpStream, UnixStream},
+    sync::{mpsc, watch},
 };
 
 /// How long a channel that ends is given to take the reason.
@@ -101,18 +101,32 @@ struct Shared {
     trouble: AtomicBool,
 }
 
+/// A connection that another process of this machine took: `bastion serve --stdio`.
+pub struct Visitor {
+    /// The rest of its conversation.
+    pub stream: UnixStream,
+    /// Where it comes from, as that process says.
+    pub source: IpAddr,
+}
+
 /// The bound ports, not accepting yet.
 pub struct Listener {
     shared: Arc<Shared>,
     door: Admission,
     sockets: Vec<TcpListener>,
+    visitors: mpsc::Receiver<Visitor>,
+    visiting: watch::Sender<usize>,
 }
 
 impl Listener {
-    /// Binds the configured addresses and makes the gateway's host certificate.
-    pub async fn bind(app: Arc<App>) -> Result<Self, ListenError> {
+    /// Binds these addresses and makes the gateway's host certificate.
+    pub async fn bind(
+        app: Arc<App>,
+        addresses: &[SocketAddr],
+        visitors: mpsc::Receiver<Visitor>,
+    ) -> Result<Self, ListenError> {
         let mut sockets = Vec::new();
-        for &address in &app.config.listen {
+        for &address in addresses {
             let bound = TcpListener::bind(address).await;
             sockets.push(bound.map_err(|cause| ListenError::Bind { address, cause })?);
         }
@@ -134,12 +148,18 @@ impl Listener {
             trouble: AtomicBool::new(false),
         };
         shared.host_keys.own(&shared.app)?;
-        Ok(Self { shared: Arc::new(shared), door, sockets })
+        let visiting = watch::Sender::new(0);
+        Ok(Self { shared: Arc::new(shared), door, sockets, visitors, visiting })
+    }
+
+    /// How many visitors are here, logged in or not.
+    pub fn visiting(&self) -> watch::Receiver<usize> {
+        self.visiting.subscribe()
     }
 
     /// Accepts until it is told to stop, then ends what is open and returns.
     pub async fn serve(self, mut stop: watch::Receiver<bool>) {
-        let Self { shared, door, sockets } = self;
+        let Self { shared, door, sockets, visitors, visiting } = self;
         let counting = {
             let shared = shared.clone();
             tokio::spawn(async move {
@@ -147,9 +167,11 @@ impl Listener {
                 tokio::join!(shared.failures.enter(ledger), shared.shut_outs.enter(ledger))
             })
         };
+        let visits = tokio::spawn(receive(shared.clone(), door.clone(), (visitors, visiting)));
         let accepting: Vec<_> = sockets
             .into_iter()
             .map(|socket| tokio::spawn(accept(shared.clone(), door.clone(), socket)))
+            .chain([visits])
             .collect();
         // A sender that is gone means stop too.
         let stopped = stop.wait_for(|stop| *stop).await.map(drop);
@@ -222,18 +244,51 @@ async fn accept(shared: Arc<Shared>, door: Admission, socket: TcpListener) {
     }
 }
 
+/// Takes connections that another process of this machine took.
+async fn receive(
+    shared: Arc<Shared>,
+    door: Admission,
+    (mut visitors, visiting): (mpsc::Receiver<Visitor>, watch::Sender<usize>),
+) {
+    while let Some(Visitor { stream, source }) = visitors.recv().await {
+        let place = match shared.guessing.shut_out(source) {
+            None => door.admit(source),
+            Some(_) => None,
+        };
+        match place.and_then(|place| wire(&shared, source, place)) {
+            Some(wire) => {
+                let (stream, visiting) = (wire.flow.socket(stream), visiting.clone());
+                visiting.send_modify(|here| *here += 1);
+                tokio::spawn(async move {
+                    connection::serve(wire, stream).await;
+                    visiting.send_modify(|here| *here -= 1);
+                });
+            }
+            None => tracing::warn!("a visitor was turned away"),
+        }
+    }
+}
+
 fn welcome(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, place: Place) {
+    if let Some(wire) = wire(shared, from.ip(), place) {
+        socket::ask_every(&stream, shared.app.config.ingress.keepalive);
+        let stream = wire.flow.tcp(stream);
+        tokio::spawn(connection::serve(wire, stream));
+    }
+}
+
+/// A connection on the gateway's own door; nothing if there is no host key to show.
+fn wire(shared: &Arc<Shared>, from: IpAddr, place: Place) -> Option<Wire> {
     let config = match shared.host_keys.own(&shared.app) {
         Ok(config) => config,
-        Err(error) => return tracing::error!(%error, "no host certificate, so no connection"),
+        Err(error) => {
+            tracing::error!(%error, "no host certificate, so no connection");
+            return None;
+        }
     };
-    socket::ask_every(&stream, shared.app.config.ingress.keepalive);
-    let flow = Flow::new(&shared.app.spools);
-    let stream = flow.tcp(stream);
-    let source = from.ip().to_canonical();
+    let (flow, source) = (Flow::new(&shared.app.spools), from.to_canonical());
     let (form, ahead) = (Form::Gateway(place), Ahead::default());
-    let wire = Wire { shared: shared.clone(), form, source, flow, config, ahead };
-    tokio::spawn(connection::serve(wire, stream));
+    Some(Wire { shared: shared.clone(), form, source, flow, config, ahead })
 }
 
 /// Ends all channels, so that each operator is told, then all sessions, and gives their last

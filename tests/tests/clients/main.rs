@@ -8,9 +8,13 @@
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+mod connect_config;
 mod desk;
+mod dropbear;
 mod openssh;
+mod putty;
 mod scripted;
+mod stdio;
 mod table;
 mod terminal;
 mod tools;
@@ -29,6 +33,8 @@ fn columns() -> Vec<Column> {
     vec![
         Column::new("OpenSSH 9.2", openssh::CELLS),
         Column::new("OpenSSH 10 (backports)", openssh::CELLS),
+        Column::new("PuTTY 0.78", putty::CELLS),
+        Column::new("dropbear 2022.83", dropbear::CELLS),
         Column::new("paramiko", scripted::PARAMIKO),
         Column::new("asyncssh", scripted::ASYNCSSH),
         Column::new("node ssh2", scripted::SSH2),
