@@ -1,8 +1,8 @@
 //! `connect-config`: what an operator puts into `~/.ssh` to reach the gateway and the VMs.
 //!
 //! An operator who reaches the gateway asks for it over ssh; for the first time an officer hands it
-//! out, from `bastion connect-config --operator NAME` on the gateway's machine, since the CA in it is
-//! what later connections are checked against.
+//! out, from `bastion connect-config --operator NAME` on the gateway's machine, since the CA in it
+//! is what later connections are checked against.
 
 use super::{Call, Fault, Reply, change::unknown, rows, vms::inventory};
 use crate::config::Config;

@@ -15,8 +15,9 @@ Runs in the foreground and says what it does on standard error. SIGTERM and SIGI
 order: every channel is ended and entered in the log first. A second signal does not hurry it.
 
 With --stdio it serves the one connection that is on standard input and output, for inetd or as a
-ProxyCommand of ssh. A gateway that runs on this machine gets it, with the address that it comes from;
-without one the store is opened for as long as the connection lasts, and no port is listened on.
+ProxyCommand of ssh. A gateway that runs on this machine gets it, with the address that it comes
+from; without one the store is opened for as long as the connection lasts, and no port is listened
+on.
 
 Examples:
   bastion serve --config /srv/bastion/bastion.toml

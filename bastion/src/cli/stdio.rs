@@ -108,8 +108,8 @@ fn broken(cause: io::Error) -> Fault {
     Fault::failed(format!("the gateway on this machine does not take the connection: {cause}"))
 }
 
-/// Carries standard input and output to the gateway, until it closes; nothing if it did not take the
-/// connection. Until its first word, which SSH's server has, nothing of standard input is read.
+/// Carries standard input and output to the gateway, until it closes; nothing if it did not take
+/// the connection. Until its first word, which SSH's server has, nothing of standard input is read.
 async fn pass(gateway: UnixStream) -> io::Result<Option<()>> {
     let (mut from, mut to) = gateway.into_split();
     let mut first = vec![0; 512];
@@ -140,8 +140,8 @@ async fn pass(gateway: UnixStream) -> io::Result<Option<()>> {
     }
 }
 
-/// Where the connection comes from: standard input's peer, if it is a TCP connection (inetd). A pipe
-/// comes from this machine.
+/// Where the connection comes from: standard input's peer, if it is a TCP connection (inetd). A
+/// pipe comes from this machine.
 fn source() -> IpAddr {
     let here = IpAddr::from(Ipv4Addr::LOCALHOST);
     let peer =
