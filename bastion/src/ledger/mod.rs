@@ -106,7 +106,7 @@ impl Ledger {
             exclusive: opening.exclusive,
             conn,
         });
-        tokio::spawn(writer.run(jobs, closing));
+        spawn_writer(&db, writer.run(jobs, closing));
         let key = LogKey::new(opening.log_key, origin.clone());
         let gateway = opening.gateway;
         let shared = Shared { db, origin, gateway, key, queue, size, trouble, close, metrics };
@@ -254,6 +254,23 @@ impl Ledger {
     /// The key that verifies [`Self::checkpoint`], as `name+hash+base64`.
     pub fn vkey(&self) -> String {
         self.shared.key.vkey()
+    }
+}
+
+/// The writer of an SQLite log is a thread of its own: it goes to and fro with the thread of its
+/// connection twenty times a batch, and each time a pool of worker threads would wake another of
+/// them to look for work.
+fn spawn_writer(db: &Db, writer: impl Future<Output = ()> + Send + 'static) {
+    let runtime = tokio::runtime::Handle::current();
+    if db.is_postgres() {
+        runtime.spawn(writer);
+        return;
+    }
+    let thread = std::thread::Builder::new().name("log".into());
+    let ours = runtime.clone();
+    // Without a thread the writer is gone at once, and every caller hears that the log is closed.
+    if let Err(error) = thread.spawn(move || ours.block_on(writer)) {
+        tracing::error!(%error, "the log has no thread to write with");
     }
 }
 

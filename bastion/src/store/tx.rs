@@ -27,17 +27,23 @@ pub struct Tx {
     /// Present until the transaction ends.
     conn: Option<Conn>,
     savepoint: Savepoint,
+    /// Nothing that is to stay has been done yet.
+    untouched: bool,
     /// Rows changed since the last [`Self::mark`].
     changed: u64,
 }
 
 /// A savepoint costs a round trip, so one that was asked for is only set before the first
-/// statement: a change that just appends needs none.
+/// statement: a change that just appends needs none. Neither does the first change of an SQLite
+/// transaction: to take it back is to begin the transaction anew, and nobody else can write in
+/// between. (On PostgreSQL another gateway could.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Savepoint {
     None,
     Wanted,
     Set,
+    /// The transaction's own beginning.
+    Whole,
 }
 
 impl Tx {
@@ -61,7 +67,8 @@ impl Tx {
 
     async fn begin(conn: Conn, statement: &'static str) -> Result<Self, StoreError> {
         // Built first: if the statement's answer never comes, drop closes the connection.
-        let mut tx = Self { conn: Some(conn), savepoint: Savepoint::None, changed: 0 };
+        let mut tx =
+            Self { conn: Some(conn), savepoint: Savepoint::None, untouched: true, changed: 0 };
         tx.plain(statement).await?;
         Ok(tx)
     }
@@ -117,7 +124,8 @@ impl Tx {
 
     /// From here on, [`Self::undo`] takes back what follows and nothing else.
     pub(crate) fn mark(&mut self) {
-        self.savepoint = Savepoint::Wanted;
+        let alone = self.untouched && !self.is_postgres();
+        self.savepoint = if alone { Savepoint::Whole } else { Savepoint::Wanted };
         self.changed = 0;
     }
 
@@ -128,6 +136,7 @@ impl Tx {
 
     /// Keeps what was done since [`Self::mark`].
     pub(crate) async fn keep(&mut self) -> Result<(), StoreError> {
+        self.untouched = false;
         if std::mem::replace(&mut self.savepoint, Savepoint::None) == Savepoint::Set {
             self.plain("RELEASE SAVEPOINT change").await?;
         }
@@ -136,11 +145,17 @@ impl Tx {
 
     /// Takes back what was done since [`Self::mark`].
     pub(crate) async fn undo(&mut self) -> Result<(), StoreError> {
-        if std::mem::replace(&mut self.savepoint, Savepoint::None) == Savepoint::Set {
-            self.plain("ROLLBACK TO SAVEPOINT change").await?;
-            self.plain("RELEASE SAVEPOINT change").await?;
+        match std::mem::replace(&mut self.savepoint, Savepoint::None) {
+            Savepoint::None | Savepoint::Wanted => Ok(()),
+            Savepoint::Set => {
+                self.plain("ROLLBACK TO SAVEPOINT change").await?;
+                self.plain("RELEASE SAVEPOINT change").await
+            }
+            Savepoint::Whole => {
+                self.plain("ROLLBACK").await?;
+                self.plain("BEGIN IMMEDIATE").await
+            }
         }
-        Ok(())
     }
 
     async fn before_statement(&mut self) -> Result<(), StoreError> {

@@ -16,21 +16,29 @@ use crate::{
     metrics::{Alarm, METRICS},
     store::{Db, Query, StoreError, Tx},
 };
-use bastion_core::limits::{INDEX_CONTEXTS_MAX, INDEX_POLL_MILLIS, INDEX_ROWS_AT_ONCE};
-use std::time::Duration;
-use tokio::sync::watch;
+use bastion_core::limits::{
+    INDEX_CONTEXTS_MAX, INDEX_GATHER_MILLIS, INDEX_POLL_MILLIS, INDEX_ROWS_AT_ONCE,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{Notify, watch};
 
 /// The task that feeds the index.
 pub(super) struct Follower {
     index: Db,
     ledger: Ledger,
     seen: watch::Sender<u64>,
+    wanted: Arc<Notify>,
     contexts: Contexts,
 }
 
 impl Follower {
-    pub fn new(index: Db, ledger: Ledger, seen: watch::Sender<u64>) -> Self {
-        Self { index, ledger, seen, contexts: Contexts::default() }
+    /// Feeds `index` and says how far it is; `wanted` tells that somebody waits for it.
+    pub fn new(
+        index: Db,
+        ledger: Ledger,
+        (seen, wanted): (watch::Sender<u64>, Arc<Notify>),
+    ) -> Self {
+        Self { index, ledger, seen, wanted, contexts: Contexts::default() }
     }
 
     pub async fn run(mut self) {
@@ -51,13 +59,22 @@ impl Follower {
                 }
             }
             // Another gateway's entries do not wake us, so look now and then.
-            let pause = tokio::time::sleep(Duration::from_millis(INDEX_POLL_MILLIS));
             tokio::select! {
                 changed = size.changed() => if changed.is_err() { return },
-                () = pause => {}
+                () = self.wanted.notified() => continue,
+                () = pause(INDEX_POLL_MILLIS) => continue,
+            }
+            // Many commits in one go cost a fraction of one by one, unless somebody waits.
+            tokio::select! {
+                () = self.wanted.notified() => {}
+                () = pause(INDEX_GATHER_MILLIS) => {}
             }
         }
     }
+}
+
+async fn pause(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 
 /// Folds what the index has not seen; answers how many entries it has seen then.

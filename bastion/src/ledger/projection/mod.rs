@@ -19,7 +19,7 @@ use super::{Ledger, reading::ReadError};
 use crate::store::{Db, Options, StoreError};
 use bastion_core::limits::INDEX_WAIT_SECONDS_MAX;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// A handle to the query index; cheap to clone. The task that feeds it ends with the last handle.
 #[derive(Clone)]
@@ -28,6 +28,8 @@ pub struct Projection {
     ledger: Ledger,
     /// How many entries the index has seen.
     seen: watch::Receiver<u64>,
+    /// Tells the task that somebody waits.
+    wanted: Arc<Notify>,
     _feeder: Arc<Feeder>,
 }
 
@@ -70,9 +72,11 @@ impl Projection {
         let index = Db::connect(url, &options).await?;
         let seen = schema::prepare(&index, ledger).await?;
         let (sender, seen) = watch::channel(seen);
-        let follower = follow::Follower::new(index.clone(), ledger.clone(), sender);
+        let wanted = Arc::<Notify>::default();
+        let signs = (sender, Arc::clone(&wanted));
+        let follower = follow::Follower::new(index.clone(), ledger.clone(), signs);
         let feeder = Arc::new(Feeder(tokio::spawn(follower.run())));
-        Ok(Self { index, ledger: ledger.clone(), seen, _feeder: feeder })
+        Ok(Self { index, ledger: ledger.clone(), seen, wanted, _feeder: feeder })
     }
 
     /// Drops every row and reads the log again; answers when all of it is there. What was erased
@@ -90,6 +94,7 @@ impl Projection {
     /// Waits until the index has seen an entry: whoever recorded it finds it in the next query.
     pub async fn wait_for(&self, seq: u64) -> Result<(), ProjectionError> {
         let mut seen = self.seen.clone();
+        self.wanted.notify_one();
         let wait = Duration::from_secs(INDEX_WAIT_SECONDS_MAX);
         let waited = tokio::time::timeout(wait, seen.wait_for(|seen| *seen > seq)).await;
         match waited {
