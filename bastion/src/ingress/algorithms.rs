@@ -1,7 +1,8 @@
 //! Which algorithms the gateway speaks with operators.
 //!
 //! Post-quantum key exchange first, AES-GCM before ChaCha20 (half the processor time on machines
-//! with AES instructions), encrypt-then-MAC only, SHA-1 nowhere, no compression.
+//! with AES instructions), encrypt-then-MAC only, SHA-1 nowhere, no compression. As the client's
+//! order counts, a client that is known to have AES-GCM is offered it alone ([`super::greeting`]).
 
 use super::doorstep::VERSION;
 use crate::{authn, config::Ingress};
@@ -14,7 +15,7 @@ use russh::{
     keys::{PrivateKey, ssh_key::Certificate},
     mac, server,
 };
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 /// The receive window of a channel, in bytes; `relay::downstream` moves its target, up to less than
 /// twice this.
@@ -44,6 +45,8 @@ const CIPHERS: &[cipher::Name] = &[
     cipher::AES_128_CTR,
 ];
 
+const GCM_CIPHERS: &[cipher::Name] = &[cipher::AES_256_GCM, cipher::AES_128_GCM];
+
 const MACS: &[mac::Name] = &[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM];
 
 /// New keys after this many bytes in one direction, and after a day.
@@ -60,14 +63,32 @@ fn rekeying(bytes: usize) -> Limits {
     }
 }
 
-/// A server's configuration that shows this host key, and its certificate first.
-///
+/// What a server that shows one host key offers.
+#[derive(Clone)]
+pub struct Offers {
+    all: Arc<server::Config>,
+    gcm: Arc<server::Config>,
+}
+
+impl Offers {
+    /// A server's offers with this host key, and its certificate first.
+    pub fn new(limits: &Ingress, host_key: &PrivateKey, certificate: Option<&Certificate>) -> Self {
+        let with = |ciphers| Arc::new(server_config(limits, (host_key, certificate), ciphers));
+        Self { all: with(CIPHERS), gcm: with(GCM_CIPHERS) }
+    }
+
+    /// What a client is offered, by whether it is known to have AES-GCM.
+    pub fn to(&self, has_gcm: bool) -> Arc<server::Config> {
+        Arc::clone(if has_gcm { &self.gcm } else { &self.all })
+    }
+}
+
 /// No keepalive is sent during the login grace: a client that still asks for a passphrase would
 /// show it as an error.
-pub fn server_config(
+fn server_config(
     limits: &Ingress,
-    host_key: PrivateKey,
-    certificate: Option<Certificate>,
+    (host_key, certificate): (&PrivateKey, Option<&Certificate>),
+    ciphers: &'static [cipher::Name],
 ) -> server::Config {
     server::Config {
         server_id: SshId::Standard(Cow::Borrowed(VERSION)),
@@ -75,8 +96,8 @@ pub fn server_config(
         auth_rejection_time: Duration::from_millis(AUTHENTICATION_REJECTION_MILLIS),
         auth_rejection_time_initial: Some(Duration::ZERO),
         max_auth_attempts: AUTHENTICATION_ATTEMPTS_MAX,
-        keys: vec![host_key],
-        certificates: certificate.into_iter().collect(),
+        keys: vec![host_key.clone()],
+        certificates: certificate.cloned().into_iter().collect(),
         window_size: WINDOW_BYTES,
         channel_buffer_size: 100,
         event_buffer_size: 32,
@@ -84,7 +105,7 @@ pub fn server_config(
             kex: Cow::Borrowed(if limits.post_quantum_only { KEX_POST_QUANTUM } else { KEX }),
             key: Cow::Borrowed(authn::ALGORITHMS),
             host_key_certificates: Cow::Borrowed(&[]),
-            cipher: Cow::Borrowed(CIPHERS),
+            cipher: Cow::Borrowed(ciphers),
             mac: Cow::Borrowed(MACS),
             compression: Cow::Borrowed(&[compression::NONE]),
         },

@@ -63,7 +63,7 @@ pub(super) async fn run(session: &Session, to: To, asked: Asked) {
     let over = match asked {
         Ok(request) => {
             let operator = Downstream { input, write, handle, setup, opening };
-            pass(session, (request, spare, (flow, notes)), operator).await
+            Box::pin(pass(session, (request, spare, (flow, notes)), operator)).await
         }
         Err(fault) => Over::spoken(Mouth { write, opening, kind }, &fault),
     };
@@ -89,7 +89,7 @@ async fn pass(
     };
     let issuance = match issuance {
         Ok(issuance) => issuance,
-        Err(undrafted) => return undrafted.into_inner().end(app, operator).await,
+        Err(undrafted) => return Box::pin(undrafted.into_inner().end(app, operator)).await,
     };
     let mut last = Last::of(issuance.get().grant());
     operator.setup.lent.keep(issuance.get().grant().beside());
@@ -115,14 +115,15 @@ async fn pass(
                 let lender = Lender::of(app, &lease, (operator.handle.clone(), flow));
                 lender.start(vm.lend(beside))
             });
-            let relayed = relay::run(operator, vm, recording, terms, evidence);
-            let (closing, ()) = tokio::join!(relayed, close::enter(app, &lease, entered));
+            let relayed = Box::pin(relay::run(operator, vm, recording, terms, evidence));
+            let entering = Box::pin(close::enter(app, &lease, entered));
+            let (closing, ()) = tokio::join!(relayed, entering);
             if let Some(lending) = lending {
                 lending.end().await;
             }
-            close::ended(app, last, closing).await
+            Box::pin(close::ended(app, last, closing)).await
         }
-        Err(fault) => close::never_began(app, last, operator, fault).await,
+        Err(fault) => Box::pin(close::never_began(app, last, operator, fault)).await,
     }
 }
 
@@ -162,12 +163,16 @@ pub(super) fn draft(
     })
 }
 
-/// Does a step of the pipeline, and keeps its time for the metrics.
-async fn step<T>(name: &'static str, work: impl Future<Output = T>) -> T {
-    let began = Instant::now();
-    let done = work.await;
-    METRICS.step(name, began.elapsed());
-    done
+/// Does a step of the pipeline, and keeps its time for the metrics. What the step needs is given
+/// back with it: a channel that is idle for hours should not keep the room of its own beginning.
+fn step<T>(name: &'static str, work: impl Future<Output = T>) -> impl Future<Output = T> {
+    let work = Box::pin(work);
+    async move {
+        let began = Instant::now();
+        let done = work.await;
+        METRICS.step(name, began.elapsed());
+        done
+    }
 }
 
 /// The question for the gate.

@@ -7,6 +7,8 @@ use super::{
     Shared,
     admission::Place,
     ahead::Ahead,
+    algorithms::Offers,
+    greeting,
     handler::{Handler, HandlerError},
     login::Login,
     session::Session,
@@ -54,7 +56,7 @@ pub(super) struct Wire {
     pub source: IpAddr,
     pub flow: Flow,
     /// The host key that it shows, and the algorithms.
-    pub config: Arc<server::Config>,
+    pub offers: Offers,
     /// What was dialled for it already.
     pub ahead: Ahead,
 }
@@ -94,7 +96,7 @@ pub(super) async fn serve<S>(wire: Wire, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Wire { shared, form, source, flow, config, ahead } = wire;
+    let Wire { shared, form, source, flow, offers, ahead } = wire;
     let (stream, blade) = Severable::new(stream);
     let (settled, session) = oneshot::channel();
     let (tries, open) = (Arc::<Tries>::default(), Arc::new(watch::Sender::new(0)));
@@ -113,12 +115,17 @@ where
         settled: Some(settled),
         open: open.clone(),
     });
-    let login = login(server::run_stream(config, stream, handler), session);
+    // Boxed, since a connection lasts much longer than its login.
+    let starting = async {
+        let (stream, has_gcm) = greeting::greet(stream).await.map_err(russh::Error::IO)?;
+        server::run_stream(offers.to(has_gcm), stream, handler).await
+    };
+    let login = Box::pin(login(starting, session));
     let grace = shared.app.config.ingress.login_grace;
     match tokio::time::timeout(grace, login).await {
         Ok(Ok((session, running))) => {
             shared.guessing.logged_in(source);
-            attend(place, session, running, &open).await;
+            Box::pin(attend(place, session, running, &open)).await;
         }
         // Inside a connection whose party is known a failure is refused there, and entered.
         Ok(Err(_)) | Err(_) if place.is_none() => {}

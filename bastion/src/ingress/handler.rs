@@ -4,7 +4,8 @@
 //! them waits for the peer: bytes go into the channel's inbox, channels are opened by spawned
 //! tasks. The log is waited for where an answer must not be given before its entry: when the
 //! identity is settled, and when a request is refused. Every request is answered; silence makes
-//! clients hang.
+//! clients hang. What is waited for is boxed: russh keeps the room of the largest callback in every
+//! connection for as long as it lasts.
 
 mod forwards;
 
@@ -154,7 +155,7 @@ impl Handler {
 
     /// Enters a refused request, before it is answered.
     async fn refused(&self, refusal: Refusal, asked: &str) -> Result<(), HandlerError> {
-        refusal::record(self.session()?, ChannelKind::Forward, refusal, asked)
+        Box::pin(refusal::record(self.session()?, ChannelKind::Forward, refusal, asked))
             .await
             .map_err(|error| HandlerError::Log(error.to_string()))
     }
@@ -192,7 +193,7 @@ impl server::Handler for Handler {
     ) -> Result<Auth, HandlerError> {
         self.line.attempted();
         let authn = &self.line.app().authn;
-        match authn.offered(offer.public_key, offer.algorithm).await {
+        match Box::pin(authn.offered(offer.public_key, offer.algorithm)).await {
             Ok(offered) => {
                 if let Some(owner) = &offered.owner {
                     self.line.offered(owner, login);
@@ -208,8 +209,9 @@ impl server::Handler for Handler {
         login: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, HandlerError> {
-        match self.line.app().authn.by_key(key.public_key, key.algorithm).await {
-            Ok(found) => self.settle(login, found).await,
+        let authn = &self.line.app().authn;
+        match Box::pin(authn.by_key(key.public_key, key.algorithm)).await {
+            Ok(found) => Box::pin(self.settle(login, found)).await,
             Err(error) => Ok(self.line.unknowable(&error)),
         }
     }
@@ -220,8 +222,9 @@ impl server::Handler for Handler {
         certificate: &Certificate,
     ) -> Result<Auth, HandlerError> {
         let authn = &self.line.app().authn;
-        match authn.by_certificate(certificate, self.line.source(), clock::now()).await {
-            Ok(found) => self.settle(login, found).await,
+        let source = self.line.source();
+        match Box::pin(authn.by_certificate(certificate, source, clock::now())).await {
+            Ok(found) => Box::pin(self.settle(login, found)).await,
             Err(error) => Ok(self.line.unknowable(&error)),
         }
     }
@@ -242,7 +245,7 @@ impl server::Handler for Handler {
                 blade: self.line.blade(),
                 patience: self.line.shared().patience.clone(),
             };
-            match Session::open(self.line.app(), opening).await {
+            match Box::pin(Session::open(self.line.app(), opening)).await {
                 Ok(opened) => self.session = Some(opened),
                 Err(error) => {
                     tracing::error!(%error, "a session was refused");

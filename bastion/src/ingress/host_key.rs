@@ -4,20 +4,17 @@
 //! is drawn when the VM is first named, certified for a short while, and forgotten with the
 //! process. The VM's own host key is another thing; egress checks that.
 
-use super::algorithms::server_config;
+use super::algorithms::Offers;
 use crate::{app::App, clock, entropy, keyfile};
 use audit_schema::time::Timestamp;
 use bastion_core::{
     id::VmName,
     limits::{SHOWN_CERT_SECONDS, SHOWN_KEYS_MAX},
 };
-use russh::{
-    keys::{PrivateKey, ssh_key::private::Ed25519Keypair},
-    server,
-};
+use russh::keys::{PrivateKey, ssh_key::private::Ed25519Keypair};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 /// Why there is no host key to show.
@@ -40,15 +37,11 @@ pub enum HostKeyError {
 pub(super) struct HostKeys(Mutex<HashMap<Option<VmName>, Shown>>);
 
 /// What is shown, and until when.
-type Shown = (Timestamp, Arc<server::Config>);
+type Shown = (Timestamp, Offers);
 
 impl HostKeys {
     /// What to show in front of a VM. Only for VMs that the operator may know.
-    pub(super) fn for_vm(
-        &self,
-        app: &App,
-        vm: &VmName,
-    ) -> Result<Arc<server::Config>, HostKeyError> {
+    pub(super) fn for_vm(&self, app: &App, vm: &VmName) -> Result<Offers, HostKeyError> {
         self.known_or(Some(vm), || {
             let key = PrivateKey::from(Ed25519Keypair::from_seed(&entropy::draw()?));
             certified(app, key, &[vm.to_string()])
@@ -56,7 +49,7 @@ impl HostKeys {
     }
 
     /// What the gateway shows on its own port.
-    pub(super) fn own(&self, app: &App) -> Result<Arc<server::Config>, HostKeyError> {
+    pub(super) fn own(&self, app: &App) -> Result<Offers, HostKeyError> {
         self.known_or(None, || {
             let key = keyfile::read_ssh(&app.config.keys.gateway_host)
                 .map_err(|error| HostKeyError::File(error.to_string()))?;
@@ -67,23 +60,23 @@ impl HostKeys {
     fn known_or(
         &self,
         whose: Option<&VmName>,
-        make: impl FnOnce() -> Result<server::Config, HostKeyError>,
-    ) -> Result<Arc<server::Config>, HostKeyError> {
+        make: impl FnOnce() -> Result<Offers, HostKeyError>,
+    ) -> Result<Offers, HostKeyError> {
         let (whose, now) = (whose.cloned(), clock::now());
         // No code panics while it holds the lock; if one did, the map is still whole.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((until, config)) = known.get(&whose)
+        if let Some((until, offers)) = known.get(&whose)
             && *until > now
         {
-            return Ok(config.clone());
+            return Ok(offers.clone());
         }
         if known.len() >= SHOWN_KEYS_MAX {
             known.clear();
         }
-        let config = Arc::new(make()?);
+        let offers = make()?;
         // Half of the validity: whoever gets it now has the other half to log in.
-        known.insert(whose, (now.plus_seconds(SHOWN_CERT_SECONDS / 2), config.clone()));
-        Ok(config)
+        known.insert(whose, (now.plus_seconds(SHOWN_CERT_SECONDS / 2), offers.clone()));
+        Ok(offers)
     }
 }
 
@@ -102,10 +95,10 @@ fn names(app: &App) -> Vec<String> {
     names
 }
 
-fn certified(app: &App, key: PrivateKey, names: &[String]) -> Result<server::Config, HostKeyError> {
+fn certified(app: &App, key: PrivateKey, names: &[String]) -> Result<Offers, HostKeyError> {
     let certificate = app
         .ca
         .gateway_host_certificate(key.public_key(), names, clock::now())
         .map_err(|error| HostKeyError::Sign(error.to_string()))?;
-    Ok(server_config(&app.config.ingress, key, Some(certificate)))
+    Ok(Offers::new(&app.config.ingress, &key, Some(&certificate)))
 }

@@ -42,8 +42,8 @@ async fn answer(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, aske
     // The operator is known, and will want this VM: it is dialled while they log in once more.
     let ahead = Ahead::to(&session, Route::to(&instance));
     let vm = instance.vm;
-    let config = match shared.host_keys.for_vm(&shared.app, &vm) {
-        Ok(config) => config,
+    let offers = match shared.host_keys.for_vm(&shared.app, &vm) {
+        Ok(offers) => offers,
         Err(error) => {
             tracing::error!(%error, %vm, "no host certificate for a VM");
             let said = "the gateway cannot make a host certificate: tell a security officer";
@@ -55,7 +55,7 @@ async fn answer(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, aske
     let stream = flow.socket(tokio::io::join(input, Box::pin(write.make_writer())));
     let source = session.source;
     let form = Form::Vm(vm, session);
-    connection::serve(Wire { shared, form, source, flow, config, ahead }, stream).await;
+    connection::serve(Wire { shared, form, source, flow, offers, ahead }, stream).await;
     if write.close().await.is_err() {
         tracing::debug!("the outer connection ended first");
     }

@@ -20,6 +20,7 @@ mod command;
 mod connection;
 pub mod doorstep;
 mod fault;
+mod greeting;
 pub mod guessing;
 mod handler;
 mod host_key;
@@ -279,8 +280,8 @@ fn welcome(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, place: Pla
 
 /// A connection on the gateway's own door; nothing if there is no host key to show.
 fn wire(shared: &Arc<Shared>, from: IpAddr, place: Place) -> Option<Wire> {
-    let config = match shared.host_keys.own(&shared.app) {
-        Ok(config) => config,
+    let offers = match shared.host_keys.own(&shared.app) {
+        Ok(offers) => offers,
         Err(error) => {
             tracing::error!(%error, "no host certificate, so no connection");
             return None;
@@ -288,7 +289,7 @@ fn wire(shared: &Arc<Shared>, from: IpAddr, place: Place) -> Option<Wire> {
     };
     let (flow, source) = (Flow::new(&shared.app.spools), from.to_canonical());
     let (form, ahead) = (Form::Gateway(place), Ahead::default());
-    Some(Wire { shared: shared.clone(), form, source, flow, config, ahead })
+    Some(Wire { shared: shared.clone(), form, source, flow, offers, ahead })
 }
 
 /// Ends all channels, so that each operator is told, then all sessions, and gives their last

@@ -92,21 +92,21 @@ async fn run(session: Arc<Session>, asked: Asked) {
         (Login::Commands, _) => match &asked.what {
             Start::Forward(wanted) => {
                 let typed = wanted.to_string();
-                refuse(&session, refusal::DESTINATION, &typed, asked).await;
+                Box::pin(refuse(&session, refusal::DESTINATION, &typed, asked)).await;
             }
-            _ => command::run(&session, asked).await,
+            _ => Box::pin(command::run(&session, asked)).await,
         },
         (Login::Vm { account, vm }, Some(operator)) => {
             let to = channel::To { operator, account: account.clone(), vm: vm.clone() };
-            channel::run(&session, to, asked).await;
+            Box::pin(channel::run(&session, to, asked)).await;
         }
         (Login::Vm { account, vm }, None) => {
             let typed = format!("{account}+{vm}");
-            refuse(&session, refusal::NOT_OPERATOR, &typed, asked).await;
+            Box::pin(refuse(&session, refusal::NOT_OPERATOR, &typed, asked)).await;
         }
         (&Login::Malformed(sentence), _) => {
             let refusal = Refusal { code: "login_name_malformed", sentence };
-            refuse(&session, refusal, "", asked).await;
+            Box::pin(refuse(&session, refusal, "", asked)).await;
         }
     }
 }

@@ -15,7 +15,7 @@ use socket2::{SockRef, TcpKeepalive};
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
@@ -45,13 +45,9 @@ impl ReadBuffer {
         let length = into.remaining().min(self.to - self.from);
         into.put_slice(&self.bytes[self.from..self.from + length]);
         self.from += length;
-        if self.is_empty() && self.size == READ_BUFFER_BYTES_MIN {
-            // Ten thousand idle shells should not keep ten thousand buffers.
-            *self = Self::new();
-        }
     }
 
-    /// Reads from the socket, at most `limit` bytes; ready with zero at its end. Only to be called
+    /// Reads from the socket (ten thousand idle shells do not keep ten thousand buffers), at most `limit` bytes; ready with zero at its end. Only to be called
     /// when empty.
     pub(crate) fn poll_fill<S: AsyncRead + Unpin>(
         &mut self,
@@ -62,8 +58,15 @@ impl ReadBuffer {
         let size = self.size.min(limit);
         self.bytes.resize(self.size, 0);
         let mut buffer = ReadBuf::new(&mut self.bytes[..size]);
-        ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-        let length = buffer.filled().len();
+        let length = match Pin::new(stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(read) => read.map(|()| buffer.filled().len())?,
+            Poll::Pending => {
+                if self.size == READ_BUFFER_BYTES_MIN {
+                    self.bytes = Vec::new();
+                }
+                return Poll::Pending;
+            }
+        };
         (self.from, self.to) = (0, length);
         if length == self.size {
             self.size = (self.size * 2).min(READ_BUFFER_BYTES_MAX);
