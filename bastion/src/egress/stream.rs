@@ -34,6 +34,8 @@ struct State {
     closed: bool,
     /// Nothing at all is read.
     held: bool,
+    /// The VM's sshd serves a terminal, and does not wait for acknowledgements.
+    terminal: bool,
     /// Since when bytes for the VM wait for window.
     upload_waits: Option<Instant>,
     last_trickle: Option<Instant>,
@@ -66,6 +68,11 @@ impl Gate {
                 waker.wake();
             }
         }
+    }
+
+    /// The channel has a terminal.
+    pub(crate) fn set_terminal(&self) {
+        self.lock().terminal = true;
     }
 
     /// Bytes for the VM begin, or cease, to wait for its window.
@@ -159,7 +166,9 @@ impl AsyncRead for VmSocket {
             match this.buffer.poll_fill(cx, &mut this.stream, limit) {
                 Poll::Ready(filled) => filled?,
                 Poll::Pending => {
-                    socket::quick_ack(&this.stream);
+                    if !this.gate.lock().terminal {
+                        socket::quick_ack(&this.stream);
+                    }
                     return Poll::Pending;
                 }
             };

@@ -399,6 +399,7 @@ impl server::Handler for Handler {
         };
         let size = WindowSize { columns, rows, width, height };
         waiting.pty = Some(Pty { term: term.to_owned(), size, modes: modes.to_vec() });
+        self.line.flow().terminal();
         Ok(session.channel_success(channel)?)
     }
 

@@ -105,6 +105,9 @@ type Forever = Result<std::convert::Infallible, Ending>;
 
 async fn begin(down: &Downstream, up: &mut Upstream, scribe: &Scribe) -> Result<(), Ending> {
     up.start(&down.setup).await.map_err(Ending::NotStarted)?;
+    if down.setup.pty.is_some() {
+        up.gate.set_terminal();
+    }
     if let Some(notice) = &down.setup.notice {
         say(down, scribe, notice.clone()).await?;
     }

@@ -6,7 +6,8 @@
 //!
 //! Sshd without a terminal leaves Nagle's algorithm on, so it waits for our acknowledgement, which
 //! the kernel likes to delay by 40 ms. TCP_QUICKACK turns that off but wears off again, so it is
-//! set anew each time there is nothing to read.
+//! set anew each time there is nothing to read. With a terminal neither side waits like that, and
+//! the acknowledgement goes with the answer: one packet less for each keystroke and each echo.
 
 use bastion_core::limits::{
     KEEPALIVE_UNANSWERED_MAX, READ_BUFFER_BYTES_MAX, READ_BUFFER_BYTES_MIN,
@@ -40,6 +41,10 @@ impl ReadBuffer {
         self.from == self.to
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.to - self.from
+    }
+
     /// Hands over what is there.
     pub(crate) fn take(&mut self, into: &mut ReadBuf<'_>) {
         let length = into.remaining().min(self.to - self.from);
@@ -47,8 +52,8 @@ impl ReadBuffer {
         self.from += length;
     }
 
-    /// Reads from the socket (ten thousand idle shells do not keep ten thousand buffers), at most `limit` bytes; ready with zero at its end. Only to be called
-    /// when empty.
+    /// Reads from the socket, at most `limit` bytes; ready with zero at its end. Only to be called
+    /// when empty. Ten thousand idle shells do not keep ten thousand buffers.
     pub(crate) fn poll_fill<S: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,

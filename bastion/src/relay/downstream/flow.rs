@@ -20,7 +20,10 @@ use bastion_core::limits::{
 use russh::ChannelId;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Waker,
     time::{Duration, Instant},
 };
@@ -67,6 +70,11 @@ impl Flow {
         Socket::new(stream, Arc::clone(&self.0.hold), |_| ())
     }
 
+    /// A channel of this connection has a terminal.
+    pub fn terminal(&self) {
+        self.0.hold.terminal.store(true, Ordering::Relaxed);
+    }
+
     /// A new channel: the handler's end and the relay's end.
     pub fn channel(&self, id: ChannelId) -> (Inbox, Input) {
         let (lane, inbox, input) = Lane::open(&self.0.spools, &self.0.hold);
@@ -110,21 +118,42 @@ impl Flow {
 
 /// Until when the next read of a connection waits.
 #[derive(Default)]
-pub(super) struct Hold(Mutex<HoldState>);
+pub(super) struct Hold {
+    state: Mutex<HoldState>,
+    /// The operator has a terminal, so their client does not wait for acknowledgements.
+    terminal: AtomicBool,
+}
 
 #[derive(Default)]
 struct HoldState {
     until: Option<Instant>,
     /// For an exit status that must go out before the peer's close is read.
     exit_until: Option<Instant>,
+    /// A probe has just been answered.
+    probed: bool,
     step: Duration,
     waker: Option<Waker>,
 }
 
 impl Hold {
-    fn after_probe(&self, now: Instant, others_active: bool) {
+    fn lock(&self) -> MutexGuard<'_, HoldState> {
+        // Plain fields, each set in one step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_terminal(&self) -> bool {
+        self.terminal.load(Ordering::Relaxed)
+    }
+
+    /// Whether a probe has been answered since this was last asked.
+    pub(super) fn take_probed(&self) -> bool {
+        std::mem::take(&mut self.lock().probed)
+    }
+
+    pub(super) fn after_probe(&self, now: Instant, others_active: bool) {
         let max = if others_active { HOLD_MICROS_BUSY_MAX } else { HOLD_MICROS_QUIET_MAX };
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        state.probed = true;
         let doubled = (state.step * 2).max(Duration::from_micros(HOLD_MICROS_MIN));
         state.step = doubled.min(Duration::from_micros(max));
         state.until = Some(now + state.step);
@@ -132,7 +161,7 @@ impl Hold {
 
     /// A stall has cleared: read on at once, and begin gently the next time.
     pub(super) fn release(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         state.until = None;
         state.step = Duration::ZERO;
         if let Some(waker) = state.waker.take() {
@@ -142,13 +171,13 @@ impl Hold {
 
     /// An exit status is due, and the peer's close must not be read before it has been told.
     pub(super) fn await_exit(&self, now: Instant) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         state.exit_until = Some(now + Duration::from_millis(EXIT_HOLD_MILLIS));
     }
 
     /// It has been told, or never will be. Russh has it in a queue, and reads on in a moment.
     pub(super) fn exit_told(&self, now: Instant) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         if state.exit_until.is_some() {
             state.exit_until = Some(now + Duration::from_millis(EXIT_LEAVES_MILLIS));
             if let Some(waker) = state.waker.take() {
@@ -159,7 +188,7 @@ impl Hold {
 
     /// Until when even what has arrived must wait.
     pub(super) fn until_exit(&self, now: Instant, waker: &Waker) -> Option<Instant> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         state.exit_until = state.exit_until.filter(|until| *until > now);
         if state.exit_until.is_some() {
             state.waker = Some(waker.clone());
@@ -169,7 +198,7 @@ impl Hold {
 
     /// Until when to wait, if at all; the waker is called should that change.
     pub(super) fn until(&self, now: Instant, waker: &Waker) -> Option<Instant> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         let until = state.until.filter(|until| *until > now);
         if until.is_some() {
             state.waker = Some(waker.clone());

@@ -11,6 +11,7 @@
 
 mod container;
 mod digests;
+mod disk;
 mod payload;
 mod reader;
 mod thread;
@@ -34,11 +35,10 @@ use bastion_core::{
 };
 use container::Writer;
 use digests::Digester;
+use disk::Disk;
 use payload::Encoder;
 use std::{
-    fs::{File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -189,7 +189,8 @@ impl Recorder {
 
     /// Makes the file. Nothing may be relayed before this has returned.
     pub async fn open(&self, blank: Blank, meta: ChannelMeta) -> Result<Recording, RecorderError> {
-        let file = self.create(&blank.id)?;
+        let disk = Disk::create(&self.path(&blank.id));
+        let disk = disk.map_err(|cause| io_error(&self.folder, cause))?;
         let header = Header {
             created_at: meta.now.to_string(),
             lease: meta.lease.to_string(),
@@ -211,7 +212,7 @@ impl Recorder {
         let (failed, failed_seen) = watch::channel(None);
         let open = Open {
             track: Arc::clone(&track),
-            file,
+            disk,
             free_bytes_min: self.free_bytes_min,
             folder: Some(Arc::clone(&self.folder)),
             writer,
@@ -220,6 +221,7 @@ impl Recorder {
             segments,
             failed,
             unsealed_since: None,
+            is_busy: false,
         };
         let job = Job::Open(Box::new(open));
         queue.send(job).await.map_err(|_| RecorderError::Stopped)?;
@@ -229,15 +231,6 @@ impl Recorder {
     /// Where a recording's file is.
     pub fn path(&self, id: &RecordingId) -> PathBuf {
         self.folder.join(format!("{id}.rec"))
-    }
-
-    fn create(&self, id: &RecordingId) -> Result<File, RecorderError> {
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.path(id))
-            .map_err(|cause| io_error(&self.folder, cause))
     }
 
     fn queue_of(&self, id: &RecordingId) -> mpsc::Sender<Job> {

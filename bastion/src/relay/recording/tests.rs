@@ -172,7 +172,7 @@ async fn the_recipe_in_the_specification_opens_it_with_openssl() {
 }
 
 /// A writer of its own, on a file that cannot be written.
-async fn broken(file: File) -> (Recording, std::thread::JoinHandle<()>) {
+async fn broken(disk: Disk) -> (Recording, std::thread::JoinHandle<()>) {
     let key = ContainerKey::draw().unwrap();
     let header = Header {
         created_at: Timestamp::from_seconds(0).to_string(),
@@ -190,7 +190,7 @@ async fn broken(file: File) -> (Recording, std::thread::JoinHandle<()>) {
     let running = std::thread::spawn(move || thread::run(jobs));
     let open = Open {
         track: Arc::clone(&track),
-        file,
+        disk,
         writer,
         digester: None,
         free_bytes_min: 0,
@@ -199,6 +199,7 @@ async fn broken(file: File) -> (Recording, std::thread::JoinHandle<()>) {
         segments,
         failed,
         unsealed_since: None,
+        is_busy: false,
     };
     queue.send(Job::Open(Box::new(open))).await.unwrap();
     (Recording { track, queue, segments: segments_seen, failed: failed_seen }, running)
@@ -206,8 +207,7 @@ async fn broken(file: File) -> (Recording, std::thread::JoinHandle<()>) {
 
 #[tokio::test]
 async fn a_recording_that_cannot_be_written_says_so_and_waits_for_nobody() {
-    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let (recording, running) = broken(full).await;
+    let (recording, running) = broken(Disk::full()).await;
     let limit = Duration::from_secs(5);
     let why = tokio::time::timeout(limit, recording.failed()).await.unwrap();
     assert!(why.to_string().contains("No space left"), "{why}");

@@ -4,7 +4,10 @@
 //! 64 MiB ends a segment and flushes the file to disk. A file that cannot be written is given up
 //! at once, and its channel is told.
 
-use super::{RecordingFailed, Sealed, Segment, container::Writer, digests::Digester, track::Track};
+use super::{
+    RecordingFailed, Sealed, Segment, container::Writer, digests::Digester, disk::Disk,
+    track::Track,
+};
 use crate::{
     metrics::{Alarm, METRICS},
     relay::keystream::CipherFailed,
@@ -16,7 +19,7 @@ use bastion_core::{
 use std::{
     collections::HashMap,
     fs::File,
-    io::{self, Write as _},
+    io,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -36,7 +39,7 @@ pub(super) enum Job {
 /// A recording, as its thread sees it.
 pub(super) struct Open {
     pub(super) track: Arc<Track>,
-    pub(super) file: File,
+    pub(super) disk: Disk,
     pub(super) writer: Writer,
     /// Takes the place of contents where only digests are recorded.
     pub(super) digester: Option<Digester>,
@@ -50,20 +53,31 @@ pub(super) struct Open {
     pub(super) failed: watch::Sender<Option<String>>,
     /// Since when something is not sealed.
     pub(super) unsealed_since: Option<Instant>,
+    /// It has filled a buffer since the last second.
+    pub(super) is_busy: bool,
+}
+
+/// Buffers that are used again and again: a busy recording fills a mebibyte many times a second.
+#[derive(Default)]
+struct Scratch {
+    text: Vec<u8>,
+    sealed: Vec<u8>,
 }
 
 /// Runs until every recorder handle is gone, then seals what is still open.
 pub(super) fn run(mut jobs: mpsc::Receiver<Job>) {
     let mut open: HashMap<RecordingId, Box<Open>> = HashMap::new();
+    let mut scratch = Scratch::default();
     while let Some(job) = jobs.blocking_recv() {
         match job {
             Job::Open(mut recording) => {
-                recording.step();
+                recording.step(&mut scratch);
                 open.insert(recording.track.id.clone(), recording);
             }
             Job::Take(id) => {
                 if let Some(recording) = open.get_mut(&id) {
-                    recording.step();
+                    recording.is_busy = true;
+                    recording.step(&mut scratch);
                 }
             }
             Job::Close(id, answer) => {
@@ -74,7 +88,7 @@ pub(super) fn run(mut jobs: mpsc::Receiver<Job>) {
                 // The channel may have gone without waiting for the answer.
                 drop(answer.send(sealed));
             }
-            Job::Tick => tick(&mut open),
+            Job::Tick => tick(&mut open, &mut scratch),
         }
     }
     for (_, recording) in open {
@@ -82,9 +96,13 @@ pub(super) fn run(mut jobs: mpsc::Receiver<Job>) {
     }
 }
 
-fn tick(open: &mut HashMap<RecordingId, Box<Open>>) {
+fn tick(open: &mut HashMap<RecordingId, Box<Open>>, scratch: &mut Scratch) {
     for recording in open.values_mut() {
-        recording.step();
+        recording.is_busy = false;
+        recording.step(scratch);
+        if recording.unsealed_since.is_none() {
+            recording.disk.rest();
+        }
     }
     // No end in order will come for what nobody holds any more.
     let abandoned = open.extract_if(|_, recording| recording.is_orphan());
@@ -107,17 +125,17 @@ impl Open {
     }
 
     /// Writes what has been gathered, and seals when it is time. A failure is kept in `failed`.
-    fn step(&mut self) {
+    fn step(&mut self, scratch: &mut Scratch) {
         if self.failed.borrow().is_some() {
             return;
         }
-        if let Err(why) = self.try_step() {
+        if let Err(why) = self.try_step(scratch) {
             self.fail(&why);
         }
     }
 
-    fn try_step(&mut self) -> Result<(), String> {
-        self.write_pending()?;
+    fn try_step(&mut self, scratch: &mut Scratch) -> Result<(), String> {
+        self.write_pending(scratch)?;
         let age = self.unsealed_since.map(|since| since.elapsed());
         let is_old = age >= Some(Duration::from_secs(RECORDING_SEGMENT_SECONDS_MAX));
         if is_old || self.unsealed() >= RECORDING_SEGMENT_BYTES_MAX {
@@ -126,7 +144,7 @@ impl Open {
             let segment = self.writer.seal(&mut line);
             self.write(&line)?;
             self.sync_folder()
-                .and_then(|()| self.file.sync_data())
+                .and_then(|()| self.disk.file()?.sync_data())
                 .map_err(|why| why.to_string())?;
             self.unsealed_since = None;
             let bytes = segment.bytes;
@@ -137,11 +155,12 @@ impl Open {
     }
 
     /// A program that writes for ever must not fill the disk that the log may be on.
-    fn check_bounds(&self, bytes: u64) -> Result<(), String> {
+    fn check_bounds(&mut self, bytes: u64) -> Result<(), String> {
         if bytes > RECORDING_BYTES_MAX {
             return Err(format!("it is longer than {RECORDING_BYTES_MAX} bytes"));
         }
-        let stat = nix::sys::statvfs::fstatvfs(&self.file).map_err(|why| why.to_string())?;
+        let file = self.disk.file().map_err(|why| why.to_string())?;
+        let stat = nix::sys::statvfs::fstatvfs(&*file).map_err(|why| why.to_string())?;
         let free = stat.blocks_available().saturating_mul(stat.fragment_size());
         if free < self.free_bytes_min / 2 {
             return Err(format!("only {free} bytes are free on its disk"));
@@ -172,22 +191,32 @@ impl Open {
         self.writer.data(&lines, file)
     }
 
-    fn write_pending(&mut self) -> Result<(), String> {
-        let mut bytes = std::mem::take(&mut self.start);
-        let mut text = self.track.take();
+    fn write_pending(&mut self, scratch: &mut Scratch) -> Result<(), String> {
+        // A busy recording gets a buffer that has its size already; one that rests keeps none.
+        let spare = if self.is_busy { std::mem::take(&mut scratch.text) } else { Vec::new() };
+        let mut text = self.track.take(spare);
+        let sealed = &mut scratch.sealed;
+        sealed.clear();
+        sealed.append(&mut self.start);
         if !text.is_empty() {
             if let Some(digester) = &mut self.digester {
                 let pieces = std::mem::take(&mut text);
                 digester.eat(&pieces, &mut text);
             }
-            self.writer.data(&text, &mut bytes).map_err(|why| why.to_string())?;
+            self.writer.data(&text, sealed).map_err(|why| why.to_string())?;
             self.unsealed_since.get_or_insert_with(Instant::now);
         }
-        self.write(&bytes)
+        self.disk.write(sealed).map_err(|why| why.to_string())?;
+        METRICS.recorded(sealed.len() as u64);
+        text.clear();
+        if text.capacity() > scratch.text.capacity() {
+            scratch.text = text;
+        }
+        Ok(())
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.file.write_all(bytes).map_err(|why| why.to_string())?;
+        self.disk.write(bytes).map_err(|why| why.to_string())?;
         METRICS.recorded(bytes.len() as u64);
         Ok(())
     }
@@ -197,7 +226,7 @@ impl Open {
         METRICS.alarm(Alarm::Recording, true);
         self.failed.send_replace(Some(format!("the recording cannot be written: {why}")));
         // Whoever waits for room must look again.
-        drop(self.track.take());
+        drop(self.track.take(Vec::new()));
     }
 
     fn close(mut self: Box<Self>) -> Result<Sealed, RecordingFailed> {
@@ -205,13 +234,13 @@ impl Open {
             return Err(RecordingFailed(why));
         }
         self.track.finish();
-        self.write_pending().map_err(RecordingFailed)?;
+        self.write_pending(&mut Scratch::default()).map_err(RecordingFailed)?;
         self.sync_folder().map_err(|why| RecordingFailed(why.to_string()))?;
         let mut lines = Vec::new();
         self.digest_end(&mut lines).map_err(|why| RecordingFailed(why.to_string()))?;
-        let Self { writer, mut file, .. } = *self;
+        let Self { writer, mut disk, .. } = *self;
         let (bytes, digest) = writer.end(&mut lines);
-        let flushed = file.write_all(&lines).and_then(|()| file.sync_all());
+        let flushed = disk.write(&lines).and_then(|()| disk.file()?.sync_all());
         flushed.map_err(|why| RecordingFailed(why.to_string()))?;
         METRICS.alarm(Alarm::Recording, false);
         Ok(Sealed { digest, bytes })

@@ -74,10 +74,10 @@ impl Track {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// For the writer thread: everything so far.
-    pub(super) fn take(&self) -> Vec<u8> {
+    /// For the writer thread: everything so far, for an empty buffer to go on with.
+    pub(super) fn take(&self, spare: Vec<u8>) -> Vec<u8> {
         self.announced.store(false, Ordering::Release);
-        let text = std::mem::take(&mut self.lock().text);
+        let text = std::mem::replace(&mut self.lock().text, spare);
         self.taken.notify_waiters();
         text
     }
