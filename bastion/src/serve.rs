@@ -14,6 +14,7 @@ use crate::{
     notices::{self, Courier, Trust},
 };
 use bastion_core::limits::{VISITOR_TAKEN_MILLIS, VISITORS_WAITING_MAX};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
@@ -46,6 +47,7 @@ pub async fn run(
     serving: Serving,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    raise_descriptors();
     let app = Arc::new(App::open(config).await?);
     check_policy(&app, serving).await?;
     let socket = Socket::bind(&app.config.socket)
@@ -93,6 +95,16 @@ async fn stopping_time(
     // A sender that is gone means that nobody is there.
     let last = visiting.wait_for(|here| *here == 0).await.is_ok();
     tracing::debug!(last, "the last visitor has left");
+}
+
+/// Takes as many descriptors as the system lets us have: a channel needs two, and the usual limit
+/// is 1,024.
+fn raise_descriptors() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
 }
 
 /// What tells the approvers.

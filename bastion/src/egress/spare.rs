@@ -148,3 +148,34 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn spares_are_bounded_by_source_and_in_all_and_their_places_come_back() {
+        let egress = Egress::new(Vec::new(), Duration::from_secs(1));
+        let from = |a: usize| IpAddr::from([10, (a >> 8) as u8, (a & 255) as u8, 1]);
+        let ahead = |a: usize| egress.ahead(from(a), std::future::pending());
+        let here: Vec<_> = (0..SPARES_PER_SOURCE_MAX).map(|_| ahead(0).expect("room")).collect();
+        assert!(ahead(0).is_none(), "one source has its share");
+        let rest = SPARES_MAX - SPARES_PER_SOURCE_MAX;
+        let others: Vec<_> = (1..=rest).map(|a| ahead(a).expect("room")).collect();
+        assert!(ahead(rest + 1).is_none(), "all together have theirs");
+        drop((here, others));
+        while egress.spares() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(ahead(0).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_spare_without_a_way_is_none() {
+        let egress = Egress::new(Vec::new(), Duration::from_secs(1));
+        let spare = egress.ahead(IpAddr::from([127, 0, 0, 1]), std::future::ready(None));
+        let route = Route { address: "127.0.0.1:9".into(), instance: "i-1".parse().unwrap() };
+        assert!(spare.expect("room").take(&route).await.is_none());
+        assert_eq!(egress.spares(), 0);
+    }
+}
