@@ -191,7 +191,6 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         session: Option<String>,
     },
-
     // ---- sessions and channels ---------------------------------------------------------------
     /// Attempts that settled no identity, counted per source prefix and minute. Commits:
     /// `source_prefix`.
@@ -339,8 +338,8 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         recording_digest: Option<String>,
     },
-    /// Commands that were seen to be typed at a prompt, of a troubleshoot channel: an aid, as what a
-    /// program reads or a script does is not seen. `kept`: how many of `count` the commitment
+    /// Commands that were seen to be typed at a prompt, of a troubleshoot channel: an aid, as what
+    /// a program reads or a script does is not seen. `kept`: how many of `count` the commitment
     /// holds, one a line. Commits: `commands`.
     #[serde(rename = "channel.commands")]
     ChannelCommands { count: u64, kept: u64, lease: String },
@@ -367,7 +366,6 @@ pub enum Event {
     /// `list` is what the rule permits) and never reached the VM. Commits: `path`, `target`.
     #[serde(rename = "file.refused")]
     FileRefused { lease: String, operation: String, policies: Vec<String>, rule: String },
-
     // ---- consent -----------------------------------------------------------------------------
     /// An operator asks for consent. Commits: `justification`, `case`, `handle`.
     #[serde(rename = "consent.requested")]
@@ -428,7 +426,6 @@ pub enum Event {
         statement: String,
         ticket: String,
     },
-
     // ---- people ------------------------------------------------------------------------------
     /// An operator is known from here on, with no key and no training yet. Commits: `handle`.
     #[serde(rename = "operator.added")]
@@ -470,7 +467,6 @@ pub enum Event {
     /// An approver decides for this customer no more.
     #[serde(rename = "approver.removed")]
     ApproverRemoved { approver: String },
-
     // ---- inventory and policy ----------------------------------------------------------------
     /// A customer is taken on; the id stands in the entry's `customer`.
     #[serde(rename = "customer.added")]
@@ -542,7 +538,6 @@ pub enum Event {
         serial: u64,
         valid_before: String,
     },
-
     // ---- dual control ------------------------------------------------------------------------
     /// An officer's command that loosens waits for another officer. `digest` is SHA-256 of the
     /// command's words as a JSON array, a line feed, and its standard input. Commits: `arguments`.
@@ -556,7 +551,6 @@ pub enum Event {
     /// `justification`.
     #[serde(rename = "change.refused")]
     ChangeRefused { digest: String, proposal: String, proposer: String },
-
     // ---- commands ----------------------------------------------------------------------------
     /// A command was refused to somebody whose identity is settled. `command` is the name of one
     /// that they may run, or `unknown`. Commits: `arguments`.
@@ -567,7 +561,6 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         session: Option<String>,
     },
-
     // ---- reading -----------------------------------------------------------------------------
     /// The log was read: one per command. `command` is its name (`audit query`), `head`
     /// the number of entries at its start. Commits: `arguments`.

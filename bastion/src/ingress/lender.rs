@@ -6,8 +6,8 @@
 //!                                        └─ forward.opened, a recording, the relay, forward.closed
 //! ```
 //!
-//! Each connection has its entry before its first byte, a recording of its own, and the terms of the
-//! lease. It ends with the lease, or with the session that it goes with.
+//! Each connection has its entry before its first byte, a recording of its own, and the terms of
+//! the lease. It ends with the lease, or with the session that it goes with.
 
 use super::{channel::To, session::Session};
 use crate::{
@@ -297,8 +297,8 @@ impl Lender {
 }
 
 impl Lending {
-    /// Ends what is lent, and waits until all of it is entered. Bytes from the operator and from the
-    /// VM, over all connections.
+    /// Ends what is lent, and waits until all of it is entered. Bytes from the operator and from
+    /// the VM, over all connections.
     pub async fn end(self) -> (u64, u64) {
         self.tally.over.store(true, Ordering::Relaxed);
         if self.stop.send(()).is_err() {
