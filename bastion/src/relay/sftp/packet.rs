@@ -163,7 +163,8 @@ fn extended(mut f: Fields<'_>) -> Option<Ask<'_>> {
         b"fsync@openssh.com" => Ask::Fsync(f.string()?),
         b"copy-data" => {
             let from = f.string()?;
-            (f.long()?, f.long()?);
+            f.long()?;
+            f.long()?;
             let to = f.string()?;
             f.long()?;
             Ask::Copy { from, to }
@@ -177,7 +178,8 @@ fn extended(mut f: Fields<'_>) -> Option<Ask<'_>> {
             Ask::Look
         }
         b"users-groups-by-id@openssh.com" => {
-            (f.string()?, f.string()?);
+            f.string()?;
+            f.string()?;
             Ask::Look
         }
         unknown => Ask::Unknown(unknown),
@@ -233,7 +235,8 @@ impl<'a> Fields<'a> {
         self.take(here.sum())?;
         if flags & ATTR_EXTENDED != 0 {
             for _ in 0..self.number()? {
-                (self.string()?, self.string()?);
+                self.string()?;
+                self.string()?;
             }
         }
         Some(size)
