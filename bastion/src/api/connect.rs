@@ -65,7 +65,7 @@ fn configured(config: &Config) -> Place {
 }
 
 /// Runs it.
-pub async fn run(call: &Call<'_>, ask: Ask) -> Result<Reply, Fault> {
+pub(super) async fn run(call: &Call<'_>, ask: Ask) -> Result<Reply, Fault> {
     let me = whose(call, ask.operator.as_ref()).await?;
     let policy = call.app.policy.current();
     let vms: Vec<VmName> = inventory(call.db(), false)
