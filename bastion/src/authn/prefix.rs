@@ -50,10 +50,9 @@ mod tests {
         ] {
             assert_eq!(Prefix::of(ip(source)).to_string(), prefix);
         }
-        for (source, address) in [
-            ("192.0.2.77", "192.0.2.77/32"),
-            ("2001:db8:1:2ff::1", "2001:db8:1:2ff::/64"),
-        ] {
+        for (source, address) in
+            [("192.0.2.77", "192.0.2.77/32"), ("2001:db8:1:2ff::1", "2001:db8:1:2ff::/64")]
+        {
             assert_eq!(Prefix::address(ip(source)).to_string(), address);
         }
     }

@@ -50,7 +50,7 @@ fn what_was_on_the_screen_is_found_however_it_came_there() {
     let any = ["session", "search", "-i", "COLOURED", "--key", PROVIDER_KEY, "--json"];
     let any = world.bastion(&any).exits(0).text();
     let hit: serde_json::Value =
-        any.lines().map(|line| serde_json::from_str(line).unwrap()).last().unwrap();
+        any.lines().map(|line| serde_json::from_str(line).unwrap()).next_back().unwrap();
     assert_eq!(hit["how"], "on the screen");
     // The command that it names leads there.
     let words: Vec<&str> = hit["replay"].as_str().unwrap().split(' ').skip(1).collect();

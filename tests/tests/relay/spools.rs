@@ -41,14 +41,18 @@ impl World {
         tokio::spawn(async move { run.await.expect("it hangs").unwrap() })
     }
 
+    /// A channel that ended, if one did that is wanted.
+    fn find(&self, wanted: impl Fn(&Ended) -> bool) -> Option<Ended> {
+        let ended = self.gateway.shared.ended.lock().unwrap();
+        ended.iter().find(|ended| wanted(ended)).cloned()
+    }
+
     /// How a channel ended whose reason is this.
     async fn ended(&self, reason: &str) -> Ended {
         for _ in 0..400 {
-            let ended = self.gateway.shared.ended.lock().unwrap();
-            if let Some(ended) = ended.iter().find(|ended| ended.reason == reason) {
-                return ended.clone();
+            if let Some(ended) = self.find(|ended| ended.reason == reason) {
+                return ended;
             }
-            drop(ended);
             sleep(Duration::from_millis(50)).await;
         }
         panic!("no channel ended as {reason}: {:?}", self.gateway.shared.ended.lock().unwrap());
@@ -75,11 +79,9 @@ async fn an_operator_who_takes_nothing_is_held_then_told() {
     let mut most = 0;
     let ended = loop {
         most = most.max(world.spooled());
-        let ended = world.gateway.shared.ended.lock().unwrap();
-        if let Some(ended) = ended.iter().find(|ended| ended.reason != "program_ended") {
-            break ended.clone();
+        if let Some(ended) = world.find(|ended| ended.reason != "program_ended") {
+            break ended;
         }
-        drop(ended);
         assert!(began.elapsed() < Duration::from_secs(60), "never ended; {most} bytes on disk");
         sleep(Duration::from_millis(20)).await;
     };

@@ -9,8 +9,7 @@ use crate::{
 use audit_schema::time::Timestamp;
 use serde_json::{Value, json};
 
-pub(super) const COLUMNS: &str =
-    "SELECT id, session, operator, customer, service, vm, instance, \
+pub(super) const COLUMNS: &str = "SELECT id, session, operator, customer, service, vm, instance, \
      account, level, kind, ticket, granted_at, deadline, revoked_cause, closed_at, recording, \
      gateway FROM leases WHERE true";
 
