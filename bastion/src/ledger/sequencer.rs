@@ -172,8 +172,9 @@ impl Sequencer {
             Ok(()) => {
                 let size = head.size();
                 self.seen = head;
-                self.answer(ran, entries, began);
+                // Before the answers: whoever is told of an entry finds it counted.
                 self.parts.size.send_replace(size);
+                self.answer(ran, entries, began);
                 Ok(())
             }
             Err(Failure::NotWritten(error)) => self.not_written(ran, &error),
