@@ -76,7 +76,7 @@ async fn erase(
 ) -> Result<RecordingId, ChangeError> {
     let sql = "SELECT k.recording, k.lease, k.wrapped_json, l.customer, l.closed_at \
                FROM recording_keys k JOIN leases l ON l.id = k.lease \
-               WHERE k.recording = $1 OR k.lease = $1";
+               WHERE k.recording = $1 OR (k.lease = $1 AND k.recording = l.recording)";
     let row = batch.tx().row_opt(sql, &args![asked]).await?;
     let row = row.ok_or_else(|| change::unknown("recording", asked))?;
     let recording: RecordingId = row.parsed(0)?;
