@@ -116,9 +116,18 @@ fn a_vm_is_dialled_ahead_for_known_operators_only_and_nobody_is_logged_in() {
     assert_eq!(after, before, "a stranger had a VM dialled");
     let logins = seen_by_vm(&world, LOGGED_IN);
 
-    // Olga's public key without the private half: the VM is dialled, once, and that is all.
-    fs::copy(world.dir().join("keys/olga.pub"), world.dir().join("shown.pub")).unwrap();
-    offering("shown.pub").complains("Permission denied");
+    // Olga's public key is shown, and nobody finds the passphrase for a while: the VM is dialled,
+    // once, and that is all.
+    for name in ["shown", "shown.pub"] {
+        let key = world.dir().join("keys").join(name.replace("shown", "olga"));
+        fs::copy(key, world.dir().join(name)).unwrap();
+    }
+    world.run("ssh-keygen", &["-q", "-p", "-N", "a secret", "-f", "shown"]).exits(0);
+    world.run("sh", &["-c", "printf '#!/bin/sh\nsleep 3\n' > ask && chmod +x ask"]).exits(0);
+    let asks = "SSH_ASKPASS=./ask SSH_ASKPASS_REQUIRE=force exec ssh \"$@\"";
+    let patient = ["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "NumberOfPasswordPrompts=1"];
+    let shown = [&["-c", asks, "ssh"][..], &patient, &known, &["-p", &port, "-i", "shown", at]];
+    world.run("sh", &shown.concat()).exits(255).complains("Permission denied");
     until("the dial", 20, || seen_by_vm(&world, DIALLED) > before);
     assert_eq!(settled(|| seen_by_vm(&world, DIALLED)), before + 1);
     assert_eq!(seen_by_vm(&world, LOGGED_IN), logins, "logged in for nobody");
