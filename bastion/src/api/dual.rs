@@ -61,6 +61,7 @@ use Told::{Concerned, Everybody, Itself};
 /// Every command that officers may run.
 const TABLE: &[(&str, Effect)] = &[
     ("help", Reads),
+    ("connect-config", Reads),
     ("whoami", Reads),
     // ---- people
     ("operator add", Loosens(Everybody("operator.added"))),

@@ -163,7 +163,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_frame_is_refused() {
         let cases: [&[u8]; 8] = [
-            b"V\0\0\0\x02::x",
+            b"V\0\0\0\x03::x",
             b"Z\0\0\0\0",
             b"A\0\0\0\x01{",
             b"A\xff\xff\xff\xff",

@@ -74,9 +74,10 @@ fn ssh_audit_finds_nothing() {
     assert!(found.iter().all(|line| line.starts_with("(kex) curve25519-sha256")), "{found:#?}");
     assert_eq!(order(&lines, "kex")[0], "mlkem768x25519-sha256");
     let ciphers = order(&lines, "enc");
-    let place = |name: &str| ciphers.iter().position(|cipher| cipher == name).expect(name);
-    assert!(place("aes256-gcm@openssh.com") < place("chacha20-poly1305@openssh.com"));
-    assert!(place("aes128-gcm@openssh.com") < place("chacha20-poly1305@openssh.com"));
+    // ssh-audit names itself OpenSSH near us, so it is not even offered the slower ChaCha20.
+    let aead = ["aes256-gcm@openssh.com", "aes128-gcm@openssh.com"];
+    assert_eq!(ciphers[..2], aead.map(str::to_owned));
+    assert!(!ciphers.iter().any(|cipher| cipher.contains("chacha20")), "{ciphers:?}");
     let said = usual.run(&new, &with_mlkem).exits(0).says("olga").err;
     assert!(said.contains("kex: algorithm: mlkem768x25519-sha256"), "{said}");
     drop(usual);

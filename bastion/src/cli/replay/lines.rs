@@ -33,7 +33,9 @@ fn operation(at_micros: u64, value: &Value) -> String {
         // Writing to a String cannot fail.
         write!(line, " {}", spelled(value)).unwrap_or_default();
     }
-    for (field, value) in value.as_object().into_iter().flatten() {
+    let mut rest: Vec<_> = value.as_object().into_iter().flatten().collect();
+    rest.sort_unstable_by_key(|(field, _)| *field);
+    for (field, value) in rest {
         if !FIRST.contains(&field.as_str()) && field != "at_micros" && !value.is_null() {
             let field = escape::terminal(field);
             write!(line, " {field}={}", spelled(value)).unwrap_or_default();
