@@ -1,5 +1,5 @@
 //! FORMAT.md is the specification, and this test holds it to the code: the catalogue of events is
-//! the one of `src/event.rs`, the worked example is what the code makes and verifies, and the
+//! the one of the files of `src/event/`, the worked example is what the code makes and verifies, and the
 //! script is `verify.sh`.
 //!
 //! `UPDATE_FORMAT=1 cargo test -p audit-schema --test format` writes the page's blocks anew.
@@ -30,8 +30,8 @@ fn blocks() -> Vec<(&'static str, &'static str, String)> {
         ("example:checkpoint", "text", log.note()),
         ("example:inclusion", "text", each(&merkle::inclusion_proof(&log.leaves(), 3).unwrap())),
         ("script", "sh", read("verify.sh")),
-        ("events", "", catalogue::events(&read("src/event.rs"))),
-        ("types", "", catalogue::types(&read("src/event.rs"))),
+        ("events", "", catalogue::events(&event_files())),
+        ("types", "", catalogue::types(&read("src/event/parts.rs"))),
     ]
 }
 
@@ -51,6 +51,15 @@ fn customer(log: &Log) -> String {
 fn tree(log: &Log) -> String {
     let leaves = log.leaves();
     each(&[merkle::root(&leaves[..4]), merkle::root(&leaves[4..]), merkle::root(&leaves)])
+}
+
+/// The files of variants, in the order in which `event/mod.rs` chains them.
+fn event_files() -> Vec<String> {
+    let module = read("src/event/mod.rs");
+    let (_, chain) = module.split_once("\nlog_events! { [").unwrap();
+    let (chain, _) = chain.split_once(" declare] }").unwrap();
+    let names = std::iter::once("log_events").chain(chain.split(' '));
+    names.map(|name| read(&format!("src/event/{}.rs", name.trim_end_matches("_events")))).collect()
 }
 
 fn read(name: &str) -> String {
@@ -120,8 +129,9 @@ fn the_worked_example_verifies_as_it_is_printed() {
 
 #[test]
 fn every_event_is_in_the_catalogue_once() {
-    let source = read("src/event.rs");
-    let renamed = source.matches("    #[serde(rename = \"").count();
-    let rows = catalogue::events(&source).lines().count() - 2;
+    let files = event_files();
+    let renamed: usize =
+        files.iter().map(|source| source.matches("    #[serde(rename = \"").count()).sum();
+    let rows = catalogue::events(&files).lines().count() - 2;
     assert_eq!(rows, renamed);
 }

@@ -1,13 +1,11 @@
-//! The tables of FORMAT.md, made from the text of `src/event.rs`: a variant's doc comment, its
+//! The tables of FORMAT.md, made from the text of `src/event/`: a variant's doc comment, its
 //! serde name and its fields are what the table says.
 
-/// The table of events.
-pub fn events(source: &str) -> String {
-    let start = source.find("pub enum Event {").unwrap();
-    let end = start + source[start..].find("\n}\n").unwrap();
+/// The table of events, from the files of variants.
+pub fn events(files: &[String]) -> String {
     let mut table = String::from("| type | fields | means | commits |\n|---|---|---|---|\n");
     let mut event = Row::default();
-    for line in source[start..end].lines().skip(1) {
+    for line in files.iter().flat_map(|file| variants(file).lines()) {
         event.take(line.trim());
         if event.done {
             table += &event.print();
@@ -15,6 +13,13 @@ pub fn events(source: &str) -> String {
         }
     }
     table
+}
+
+/// The variants of one file: what its macro adds to those before.
+fn variants(file: &str) -> &str {
+    let (_, rest) = file.split_once("$($before)*\n").unwrap();
+    let (variants, _) = rest.split_once("\n    } };\n").unwrap();
+    variants
 }
 
 /// The table of the structs and enums that fields are made of.

@@ -1,0 +1,78 @@
+//! Events of customers, services and VMs, of the policy, and of the keys of the deployment.
+
+macro_rules! inventory_events {
+    ([$next:ident $($rest:ident)*] $($before:tt)*) => { $next! { [$($rest)*] $($before)*
+
+    /// A customer is taken on; the id stands in the entry's `customer`.
+    #[serde(rename = "customer.added")]
+    CustomerAdded { signatures_needed: u64 },
+    /// Where the customer's approvers are told. Commits: `webhook`.
+    #[serde(rename = "notices.changed")]
+    NoticesChanged {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hook: Option<String>,
+        webhook: bool,
+    },
+    /// The customer's approvers were told: every configured way took the notice.
+    #[serde(rename = "notice.delivered")]
+    NoticeDelivered { attempts: u64, notice: String },
+    /// A notice to the customer's approvers was tried often enough and is given up.
+    #[serde(rename = "notice.undelivered")]
+    NoticeUndelivered { attempts: u64, notice: String },
+    /// A customer's service begins. `recording_key` is the digest of the PEM text of the key that
+    /// recordings of its data channels are sealed to; empty `sources` mean anywhere.
+    #[serde(rename = "service.added")]
+    ServiceAdded { recording_key: String, service: String, sources: Vec<String> },
+    /// The allowed source ranges of operators; empty means anywhere.
+    #[serde(rename = "service.sources_changed")]
+    ServiceSourcesChanged { leases: Vec<String>, service: String, sources: Vec<String> },
+    /// Recordings of data channels are sealed to another key of the customer from here on.
+    #[serde(rename = "service.recording_key_changed")]
+    ServiceRecordingKeyChanged { recording_key: String, service: String },
+    /// A VM instance begins; `replaces` is the instance before a rebuild. `accounts` are
+    /// `level:name` sorted.
+    #[serde(rename = "vm.added")]
+    VmAdded {
+        accounts: Vec<String>,
+        instance: String,
+        region: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        replaces: Option<String>,
+        service: String,
+        vm: String,
+        zone: String,
+    },
+    /// A VM instance is gone: `leases` and `tickets` that rest on it are being ended.
+    #[serde(rename = "vm.retired")]
+    VmRetired { instance: String, leases: Vec<String>, tickets: Vec<String>, vm: String },
+    /// Forwards may go here from now on, on this instance. `spot`: the place as the VM sees it;
+    /// `leases` of troubleshooting forwards that it ends, as it is data. Commits: `description`.
+    #[serde(rename = "vm.destination_added")]
+    VmDestinationAdded {
+        destination: String,
+        instance: String,
+        leases: Vec<String>,
+        level: Level,
+        spot: String,
+        vm: String,
+    },
+    /// No forward goes here any more; `leases` of those that did are being ended.
+    #[serde(rename = "vm.destination_removed")]
+    VmDestinationRemoved { destination: String, instance: String, leases: Vec<String>, vm: String },
+    /// The policy in force is another; entered for each customer.
+    #[serde(rename = "policy.changed")]
+    PolicyChanged { before: String, digest: String },
+    /// A key of the deployment: `user-ca`, `gateway-host-ca`, `vm-host-ca`, `operator-ca`, `log`.
+    #[serde(rename = "ca.changed")]
+    CaChanged { action: String, ca: String, fingerprint: String },
+    /// A host certificate of the VM-host CA was signed for an instance.
+    #[serde(rename = "host_certificate.issued")]
+    HostCertificateIssued {
+        instance: String,
+        public_key: String,
+        serial: u64,
+        valid_before: String,
+    },
+
+    } };
+}

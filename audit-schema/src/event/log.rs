@@ -1,0 +1,38 @@
+//! Events of the log itself and of the gateway that writes it.
+
+macro_rules! log_events {
+    ([$next:ident $($rest:ident)*] $($before:tt)*) => { $next! { [$($rest)*] $($before)*
+
+    /// Entry 0: the log's name, its key and its format.
+    #[serde(rename = "genesis")]
+    Genesis { format: u64, log_key: String, origin: String },
+    /// A gateway is about to accept connections. `offline_reads`: the store was read while no
+    /// gateway ran since the last stop.
+    #[serde(rename = "gateway.started")]
+    GatewayStarted { clean: bool, offline_reads: u64, policy_digest: String, version: String },
+    /// A gateway ended in an orderly way.
+    #[serde(rename = "gateway.stopped")]
+    GatewayStopped { reason: String },
+    /// What a crash left open is closed: `lease`, `session` or a recording of a lease. Of the
+    /// recording, `recording_bytes` are whole sealed segments; `recording_missing` of what earlier
+    /// entries fixed is not there, or not as it was (absent: nothing); `recording_unsealed` bytes
+    /// stand behind the last whole segment and prove nothing.
+    #[serde(rename = "recovered")]
+    Recovered {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lease: Option<String>,
+        /// Bytes of whole sealed segments found; absent when there is no file.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recording_bytes: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recording_digest: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recording_missing: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recording_unsealed: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
+    },
+
+    } };
+}
