@@ -18,4 +18,5 @@ pub mod export;
 pub mod hash;
 pub mod merkle;
 pub mod note;
+pub mod receipt;
 pub mod time;

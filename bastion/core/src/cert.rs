@@ -11,14 +11,19 @@
 //! without the `receipt@…` and `consent@…` extensions, which can only be made after the entry. Take
 //! those two out of a certificate found on a VM and hash the rest: it is the digest of the entry.
 
+use crate::limits::CERT_EXTENSIONS_BYTES_MAX;
+#[cfg(feature = "policy")]
 use crate::{
     authorize::Grant,
     channel::is_forward,
-    limits::{CERT_BACKDATE_SECONDS, CERT_EXTENSIONS_BYTES_MAX, CERT_VALIDITY_SECONDS},
+    limits::{CERT_BACKDATE_SECONDS, CERT_VALIDITY_SECONDS},
 };
-use audit_schema::{event::ChannelKind, hash::Hash, time::Timestamp};
+#[cfg(feature = "policy")]
+use audit_schema::event::ChannelKind;
+use audit_schema::{hash::Hash, time::Timestamp};
 use ed25519_dalek::{SignatureError, Signer};
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use ssh_key::{
     Algorithm, Certificate, Signature,
     certificate::{Builder, CertType},
@@ -28,6 +33,7 @@ use std::cell::RefCell;
 
 pub use ssh_key::SigningKey;
 
+#[cfg(feature = "policy")]
 /// The forced command of a login that is there for a forward alone.
 const NOTHING: &str = "/bin/false";
 
@@ -43,7 +49,8 @@ pub struct CertTerms<'a> {
 }
 
 /// What stands in a certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CertContent {
     /// The `seq` of the grant.
     pub serial: u64,
@@ -97,6 +104,7 @@ pub enum CertError {
 
 impl CertContent {
     /// The content for a grant.
+    #[cfg(feature = "policy")]
     pub fn of(grant: &Grant, terms: &CertTerms<'_>) -> Result<Self, CertError> {
         if terms.serial == 0 {
             return Err(CertError::Serial);
@@ -177,6 +185,16 @@ pub struct Draft {
 
 /// `receipt@…` or `consent@…`: a name with an `@`, and its text.
 pub type LateExtension = (String, String);
+
+/// The name of the extension with the receipt of the certificate's own issuance.
+pub fn receipt_name(origin: &str) -> String {
+    format!("receipt@{origin}")
+}
+
+/// The name of the extension with the customer's signed consent.
+pub fn consent_name(origin: &str) -> String {
+    format!("consent@{origin}")
+}
 
 impl Draft {
     /// What it will say.

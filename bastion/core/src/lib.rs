@@ -5,12 +5,17 @@
 //! consent ([`consent`]), under which policy ([`policy`]) with which rule on files ([`file_rule`]);
 //! [`authorize`] makes a grant or a denial of it, [`cert`] the certificate of a grant, [`hostcert`]
 //! checks the VM that it goes to, [`lease`] says why a channel ends, [`cast`] what is recorded of
-//! it, and [`report`] what all of it was.
+//! it, and [`report`] what all of it was. [`warrant`] is the other side: from a certificate alone
+//! ([`cert_blob`], with the consent that it [carries](carried)) and what is [revoked](revocation),
+//! whether the log and the customer permitted it.
 
 pub mod algorithm;
+#[cfg(feature = "policy")]
 pub mod authorize;
+pub mod carried;
 pub mod cast;
 pub mod cert;
+pub mod cert_blob;
 pub mod channel;
 mod code;
 pub mod consent;
@@ -24,10 +29,14 @@ pub mod limits;
 pub mod operator;
 pub mod operator_cert;
 pub mod playback;
+#[cfg(feature = "policy")]
 pub mod policy;
 pub mod report;
 pub mod request;
+pub mod revocation;
+#[cfg(feature = "screen")]
 pub mod screen;
+#[cfg(feature = "screen")]
 pub mod search;
 pub mod sshsig;
 pub mod statement;
@@ -35,3 +44,4 @@ pub mod text;
 pub mod training;
 pub mod typed;
 pub mod vm;
+pub mod warrant;

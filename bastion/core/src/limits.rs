@@ -2,9 +2,11 @@
 
 mod forwards;
 mod ingress;
+mod proof;
 
 pub use forwards::*;
 pub use ingress::*;
+pub use proof::*;
 
 /// A command line: what Linux hands to one `execve` argument (MAX_ARG_STRLEN, 128 KiB).
 pub const COMMAND_BYTES_MAX: usize = 128 * 1024;
