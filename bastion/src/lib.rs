@@ -11,6 +11,7 @@ pub mod demo;
 pub mod egress;
 pub mod entropy;
 pub mod gate;
+pub mod https;
 pub mod ingress;
 pub mod keyfile;
 pub mod ledger;

@@ -47,7 +47,7 @@ const IMPURE: [&str; 10] = [
 
 /// The layers of the binary, lowest first.
 const LAYERS: [&[&str]; 4] = [
-    &["config", "keyfile", "metrics"],
+    &["config", "https", "keyfile", "metrics"],
     &["authn", "store", "ledger", "ca", "egress", "relay"],
     &["gate", "ingress", "notices", "api"],
     &["app", "cli", "demo", "serve"],

@@ -1,10 +1,12 @@
 //! Every bound of the product, with its reason. Units last.
 
 mod forwards;
+mod https;
 mod ingress;
 mod proof;
 
 pub use forwards::*;
+pub use https::*;
 pub use ingress::*;
 pub use proof::*;
 

@@ -2,6 +2,7 @@
 
 use super::{
     Config, Egress, Ingress, Keys, OperatorCa, Recordings, Store, Tracing, guessing::RawGuessing,
+    https::RawHttps,
 };
 use bastion_core::limits;
 use ipnet::IpNet;
@@ -46,6 +47,8 @@ pub(super) struct Raw {
     notices: RawNotices,
     #[serde(default)]
     operator_ca: Vec<RawOperatorCa>,
+    #[serde(default)]
+    https: RawHttps,
     #[serde(default)]
     metrics: RawMetrics,
     #[serde(default)]
@@ -258,6 +261,7 @@ impl Raw {
                 .into_iter()
                 .map(RawOperatorCa::check)
                 .collect::<Result<_, _>>()?,
+            https: self.https.check(&dir)?,
             metrics: check_metrics(self.metrics.listen)?,
             tracing: self.tracing.check()?,
             file: file.to_path_buf(),

@@ -6,8 +6,10 @@
 
 mod file;
 mod guessing;
+mod https;
 
 use file::{Raw, Wrong};
+pub use https::Https;
 use ipnet::IpNet;
 use std::{
     net::SocketAddr,
@@ -58,6 +60,8 @@ pub struct Config {
     pub egress: Egress,
     /// Certificate authorities whose certificates identify operators.
     pub operator_cas: Vec<OperatorCa>,
+    /// The HTTPS server, if there is one.
+    pub https: Option<Https>,
     /// Where metrics are served; a loopback address.
     pub metrics: Option<SocketAddr>,
     /// What the process says about itself, and how.
@@ -358,6 +362,8 @@ mod tests {
             ("[guessing]", "[guessing]\nnever_shut_out = [\"all\"]", "`guessing.never_shut_out`"),
             ("[guessing]", "[guessing]\nnever_shut_out = [\"::/0\"]", "`guessing.never_shut_out`"),
             ("[notices]", "[notices]\nextra_root = \"x\"", "extra_root"),
+            ("[notices]", "[https]\nlisten = \"x\"\n[notices]", "`https.listen`"),
+            ("[notices]", "[https]\nlisten = \"[::]:443\"\n[notices]", "`https.certificate`"),
             ("[training]", "[trainings]", "trainings"),
             ("[training]", "[training]\ncourses = [\"A B\"]", "`training.courses`"),
             ("[tracing]", "[tracing]\nformat = \"xml\"", "`tracing.format`"),
