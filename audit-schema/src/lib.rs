@@ -19,4 +19,5 @@ pub mod hash;
 pub mod merkle;
 pub mod note;
 pub mod receipt;
+pub mod tile;
 pub mod time;

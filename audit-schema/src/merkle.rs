@@ -117,6 +117,45 @@ impl Frontier {
         TreeHead { size: self.size, root: self.root() }
     }
 
+    /// The inclusion proof of leaf `index` in the tree after this one's next leaves, `batch`, if it
+    /// is one of them: from this edge and the batch alone. `None` where it is not.
+    pub fn inclusion_of_appended(&self, batch: &[Hash], index: u64) -> Option<Vec<Hash>> {
+        if index < self.size {
+            return None;
+        }
+        let size = self.size.checked_add(batch.len() as u64)?;
+        let ranges = inclusion_ranges(index, size)?;
+        ranges.iter().map(|range| self.root_of(batch, range)).collect()
+    }
+
+    /// The proof that the tree after this one's next leaves, `batch`, extends this one.
+    pub fn consistency_of_appended(&self, batch: &[Hash]) -> Option<Vec<Hash>> {
+        let size = self.size.checked_add(batch.len() as u64)?;
+        let ranges = consistency_ranges(self.size, size)?;
+        ranges.iter().map(|range| self.root_of(batch, range)).collect()
+    }
+
+    /// The root of a range of the tree after `batch`, where it begins with a subtree of this edge
+    /// or after it. A range that RFC 6962 cuts and that this edge does not hold as one subtree is
+    /// never beside a leaf of the batch.
+    fn root_of(&self, batch: &[Hash], range: &Range<u64>) -> Option<Hash> {
+        let (mut start, mut part) = (0, Self::new());
+        for hash in &self.roots {
+            let length = 1 << (self.size - start).ilog2();
+            if start >= range.start && start + length <= range.end {
+                part.size += length;
+                part.roots.push(*hash);
+            }
+            start += length;
+        }
+        let from = range.start.max(self.size) - self.size;
+        let leaves = from.try_into().ok()?..range.end.saturating_sub(self.size).try_into().ok()?;
+        // A range that ends before the batch takes nothing of it.
+        let leaves = if leaves.start < leaves.end { batch.get(leaves)? } else { &[] };
+        leaves.iter().for_each(|leaf| part.push(*leaf));
+        (part.size == range.end - range.start).then(|| part.root())
+    }
+
     /// The size as 8 bytes, big-endian, then each root's 32 bytes, the largest subtree first.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(8 + 32 * self.roots.len());

@@ -13,6 +13,25 @@ macro_rules! log_events {
     /// A gateway ended in an orderly way.
     #[serde(rename = "gateway.stopped")]
     GatewayStopped { reason: String },
+    /// Written when nothing else was for a while, so that silence is told from a log that stopped,
+    /// and so that each customer can see that its export is whole: `map` is the root of the map of
+    /// customers over all entries before this one, `customers` how many it has.
+    #[serde(rename = "heartbeat")]
+    Heartbeat { customers: u64, map: String },
+    /// After a loss the log goes on under another name, never under the old one with fewer entries:
+    /// `origin` signs from here on with `log_key`, the entries before this one are those that are
+    /// left of `old_origin`, whose checkpoint of `old_size` and `old_root` is the newest known;
+    /// entries `lost_from` to `lost_to` of it are not here (equal: none). Commits: `reason`.
+    #[serde(rename = "log.epoch")]
+    LogEpoch {
+        log_key: String,
+        lost_from: u64,
+        lost_to: u64,
+        old_origin: String,
+        old_root: String,
+        old_size: u64,
+        origin: String,
+    },
     /// What a crash left open is closed: `lease`, `session` or a recording of a lease. Of the
     /// recording, `recording_bytes` are whole sealed segments; `recording_missing` of what earlier
     /// entries fixed is not there, or not as it was (absent: nothing); `recording_unsealed` bytes
