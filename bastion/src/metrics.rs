@@ -37,6 +37,10 @@ pub enum Alarm {
     Log,
     /// Checkpoints or certificates cannot be signed.
     Signing,
+    /// The high-water mark cannot be written.
+    Mark,
+    /// The log is not published.
+    Publishing,
     /// Recordings cannot be written.
     Recording,
     /// The query index does not follow the log.
@@ -46,12 +50,21 @@ pub enum Alarm {
 }
 
 impl Alarm {
-    const ALL: [Self; 5] =
-        [Self::Log, Self::Signing, Self::Recording, Self::Projection, Self::Notices];
+    const ALL: [Self; 7] = [
+        Self::Log,
+        Self::Signing,
+        Self::Mark,
+        Self::Publishing,
+        Self::Recording,
+        Self::Projection,
+        Self::Notices,
+    ];
     fn as_str(self) -> &'static str {
         match self {
             Self::Log => "log",
             Self::Signing => "signing",
+            Self::Mark => "mark",
+            Self::Publishing => "publishing",
             Self::Recording => "recording",
             Self::Projection => "projection",
             Self::Notices => "notices",

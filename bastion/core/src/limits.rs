@@ -4,11 +4,13 @@ mod forwards;
 mod https;
 mod ingress;
 mod proof;
+mod log;
 
 pub use forwards::*;
 pub use https::*;
 pub use ingress::*;
 pub use proof::*;
+pub use log::*;
 
 /// A command line: what Linux hands to one `execve` argument (MAX_ARG_STRLEN, 128 KiB).
 pub const COMMAND_BYTES_MAX: usize = 128 * 1024;

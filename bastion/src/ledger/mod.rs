@@ -20,39 +20,44 @@
 //! process with code 70 (see [`hooks`]): whatever was true is found at the next start, and nobody
 //! was told anything in between.
 
+mod answered;
 pub mod batch;
 mod change;
-pub mod checkpoint;
 pub mod head;
 pub mod hooks;
 mod job;
+pub mod mark;
 pub mod open;
 pub mod projection;
+mod proofs;
 pub mod reading;
 pub mod recorded;
 pub mod recover;
+mod rollback;
 mod room;
 pub mod sequencer;
+pub mod signer;
+mod tail;
 mod wal;
 mod write;
 
 pub use batch::{Batch, NewEntry};
 pub use hooks::Hooks;
 pub use open::{OpenError, Opening};
+pub use proofs::{Signed, Unsigned};
 pub use recorded::{ChangeError, Entered, LedgerError, Recorded, Refusal};
 pub use recover::{OpenLease, RecordingFound};
 
 pub use ed25519_dalek::SigningKey;
 
-use crate::{
-    metrics::{Alarm, METRICS},
-    store::{Db, tx::Conn},
-};
+use crate::store::{Db, tx::Conn};
+use answered::Answered;
 use audit_schema::merkle::Frontier;
 use bastion_core::limits::{APPEND_WAIT_SECONDS_MAX, LEDGER_QUEUE_CHANGES_MAX};
-use checkpoint::LogKey;
 use futures_util::future::BoxFuture;
 use job::{Job, Purpose, Turn};
+use proofs::Tree;
+use signer::LogSigner;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -69,7 +74,8 @@ struct Shared {
     db: Db,
     origin: String,
     gateway: String,
-    key: LogKey,
+    signer: Arc<dyn LogSigner>,
+    tree: Arc<Tree>,
     queue: mpsc::Sender<Job>,
     /// The size of the log as this gateway last saw it; whoever follows waits for it to change.
     size: watch::Receiver<u64>,
@@ -83,13 +89,15 @@ struct Start {
     db: Db,
     opening: Opening,
     origin: String,
+    signer: Arc<dyn LogSigner>,
+    tree: Arc<Tree>,
     head: head::Head,
     conn: Option<Conn>,
 }
 
 impl Ledger {
     fn start(start: Start) -> Self {
-        let Start { db, opening, origin, head, conn } = start;
+        let Start { db, opening, origin, signer, tree, head, conn } = start;
         let (queue, jobs) = mpsc::channel(LEDGER_QUEUE_CHANGES_MAX);
         let (size_seen, size) = watch::channel(head.size());
         let (close, closing) = watch::channel(false);
@@ -102,14 +110,19 @@ impl Ledger {
             head,
             size: size_seen,
             trouble: trouble_seen,
+            answered: Answered {
+                tree: Arc::clone(&tree),
+                mark: opening.mark,
+                origin: origin.clone(),
+            },
             metrics: Arc::clone(&metrics),
             exclusive: opening.exclusive,
             conn,
         });
         spawn_writer(&db, writer.run(jobs, closing));
-        let key = LogKey::new(opening.log_key, origin.clone());
         let gateway = opening.gateway;
-        let shared = Shared { db, origin, gateway, key, queue, size, trouble, close, metrics };
+        let shared =
+            Shared { db, origin, gateway, signer, tree, queue, size, trouble, close, metrics };
         Self { shared: Arc::new(shared) }
     }
 
@@ -243,17 +256,9 @@ impl Ledger {
         &self.shared.metrics
     }
 
-    /// The signed head of the log: a C2SP signed note over its size and RFC 6962 root.
-    pub async fn checkpoint(&self) -> Result<String, LedgerError> {
-        let head = head::Head::read(self.db()).await?;
-        let signed = self.shared.key.checkpoint(head.frontier());
-        METRICS.alarm(Alarm::Signing, signed.is_err());
-        signed
-    }
-
     /// The key that verifies [`Self::checkpoint`], as `name+hash+base64`.
     pub fn vkey(&self) -> String {
-        self.shared.key.vkey()
+        self.shared.signer.vkey().to_string()
     }
 }
 

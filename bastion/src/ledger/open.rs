@@ -7,10 +7,13 @@
 
 use super::{
     Batch, Hooks, Ledger, LedgerError, NewEntry, Start,
-    checkpoint::vkey,
     head::Head,
+    mark::{Mark, Remembered},
+    proofs::Tree,
     reading::{Lines, ReadError, Verified},
+    rollback::{self, Lost},
     sequencer::writer_of,
+    signer::{KeyInProcess, LogSigner},
     write::{self, Failure},
 };
 use crate::{
@@ -19,6 +22,7 @@ use crate::{
 };
 use audit_schema::{
     chain::Link,
+    checkpoint::{BadVkey, Vkey},
     event::{Actor, ActorKind, Event},
     hash::Hash,
     merkle::Frontier,
@@ -28,22 +32,56 @@ use ed25519_dalek::SigningKey;
 use std::{collections::HashMap, sync::Arc};
 
 /// What a gateway brings to its log.
-#[derive(Debug)]
 pub struct Opening {
     /// The name of this gateway: no two that run may share it.
     pub gateway: String,
-    /// The key that signs the log.
-    pub log_key: SigningKey,
+    /// What signs the log.
+    pub signing: Signing,
+    /// Its high-water mark, away from the store.
+    pub mark: Option<Arc<Mark>>,
+    /// What others remember of the log, and who they are.
+    pub remembered: Vec<(String, Remembered)>,
     /// The clock, and what tests put in its place.
     pub hooks: Hooks,
     /// Whether no other process may write under this gateway's name.
     pub exclusive: bool,
 }
 
+/// What signs a log.
+pub enum Signing {
+    /// A key in this process.
+    Key(SigningKey),
+    /// Something that keeps the key to itself.
+    Signer(Arc<dyn LogSigner>),
+}
+
 impl Opening {
-    /// With the system's clock.
+    /// With the system's clock, and nothing that remembers.
     pub fn new(gateway: impl Into<String>, log_key: SigningKey) -> Self {
-        Self { gateway: gateway.into(), log_key, hooks: Hooks::default(), exclusive: true }
+        Self::signed_by(gateway, Signing::Key(log_key))
+    }
+
+    /// The same, with a signer of any kind.
+    pub fn signed_by(gateway: impl Into<String>, signing: Signing) -> Self {
+        Self {
+            gateway: gateway.into(),
+            signing,
+            mark: None,
+            remembered: Vec::new(),
+            hooks: Hooks::default(),
+            exclusive: true,
+        }
+    }
+
+    /// With this gateway's high-water mark.
+    pub fn marked(self, mark: Arc<Mark>) -> Self {
+        Self { mark: Some(mark), ..self }
+    }
+
+    /// With what somebody remembers of the log.
+    pub fn remembered_by(mut self, who: impl Into<String>, what: Remembered) -> Self {
+        self.remembered.push((who.into(), what));
+        self
     }
 
     /// For a command that runs beside the gateway whose name it bears, on PostgreSQL.
@@ -72,6 +110,12 @@ pub enum OpenError {
     /// There is a log already, or the key is of another.
     #[error("{0}")]
     Mismatch(String),
+    /// It is not the log that somebody remembers, or not all of it.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// The tree cannot be built.
+    #[error("{0}")]
+    Tree(LedgerError),
 }
 
 impl From<ReadError> for OpenError {
@@ -105,12 +149,10 @@ impl Ledger {
         let mut batch = Batch::new(tx, empty, gateway);
         batch.begin_change((opening.hooks.clock)());
         let actor = Actor { id: opening.gateway.clone(), kind: ActorKind::Gateway };
-        let log_key = vkey(&opening.log_key, origin);
-        let event = Event::Genesis {
-            format: 1,
-            log_key: log_key.map_err(|bad| OpenError::Mismatch(format!("{origin}: {bad}")))?,
-            origin: origin.to_owned(),
-        };
+        let log_key = vkey(&opening.signing, origin);
+        let log_key = log_key.map_err(|bad| OpenError::Mismatch(format!("{origin}: {bad}")))?;
+        let event =
+            Event::Genesis { format: 1, log_key: log_key.to_string(), origin: origin.to_owned() };
         let appended = batch.append(NewEntry::new(actor, event)).await;
         appended.map_err(|error| OpenError::Mismatch(error.to_string()))?;
         let written = write::write(batch.into_parts(), &opening.hooks).await;
@@ -123,13 +165,16 @@ impl Ledger {
 
     /// Opens the log, after checking its end.
     pub async fn open(db: Db, opening: Opening) -> Result<Self, OpenError> {
-        let origin = genesis(&db, &opening.log_key).await?;
+        let origin = genesis(&db, &opening.signing).await?;
         let conn = match opening.exclusive {
             true => Some(writer_of(&db, &opening.gateway).await?),
             false => None,
         };
         let head = verify_tail(&db).await?;
-        Ok(Self::start(Start { db, opening, origin, head, conn }))
+        let tree = Arc::new(Tree::new(db.clone(), &head));
+        rollback::check(&tree, &origin, &opening).await?;
+        let signer = signer(&opening, &origin)?;
+        Ok(Self::start(Start { db, opening, origin, signer, tree, head, conn }))
     }
 
     /// Checks the whole log against its head. Answers how many entries there are.
@@ -139,12 +184,12 @@ impl Ledger {
 }
 
 /// Entry 0, which must be of this key. Answers the log's name.
-async fn genesis(db: &Db, key: &SigningKey) -> Result<String, OpenError> {
+async fn genesis(db: &Db, key: &Signing) -> Result<String, OpenError> {
     let first = super::reading::lines(db, 0, 1).await?.next().await?;
     let entry = first.ok_or_else(|| OpenError::Mismatch("the log is empty".into()))?.entry;
     match entry.event() {
         Some(Event::Genesis { log_key, origin, .. })
-            if Ok(&log_key) == vkey(key, &origin).as_ref() =>
+            if vkey(key, &origin).is_ok_and(|ours| ours.to_string() == log_key) =>
         {
             Ok(origin)
         }
@@ -152,6 +197,24 @@ async fn genesis(db: &Db, key: &SigningKey) -> Result<String, OpenError> {
             "the log {origin} belongs to another key than the one configured"
         ))),
         _ => Err(OpenError::Broken { seq: 0, fault: "it is not a genesis".into() }),
+    }
+}
+
+/// The verifier key of a log: `name+hash+base64`.
+fn vkey(signing: &Signing, origin: &str) -> Result<Vkey, BadVkey> {
+    match signing {
+        Signing::Key(key) => Vkey::new(origin, key.verifying_key()),
+        Signing::Signer(signer) => Ok(signer.vkey()),
+    }
+}
+
+fn signer(opening: &Opening, origin: &str) -> Result<Arc<dyn LogSigner>, OpenError> {
+    match &opening.signing {
+        Signing::Signer(signer) => Ok(Arc::clone(signer)),
+        Signing::Key(key) => {
+            let key = KeyInProcess::new(key.clone(), origin, opening.mark.clone());
+            Ok(Arc::new(key.map_err(|bad| OpenError::Mismatch(format!("{origin}: {bad}")))?))
+        }
     }
 }
 

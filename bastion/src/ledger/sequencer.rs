@@ -7,6 +7,8 @@
 
 use super::{
     Batch, LedgerError,
+    answered::Answered,
+    batch::Pending,
     change::{self, Ran},
     head::Head,
     hooks::{Hooks, Step},
@@ -43,6 +45,8 @@ pub(super) struct Parts {
     pub size: watch::Sender<u64>,
     /// Since when nothing can be written; none while all is well.
     pub trouble: watch::Sender<Option<Instant>>,
+    /// The tree over the entries, and the mark that says how far it went.
+    pub answered: Answered,
     pub metrics: Arc<Metrics>,
     /// Whether no other process may write under this gateway's name.
     pub exclusive: bool,
@@ -169,7 +173,8 @@ impl Sequencer {
         let entries = batch.pending().len();
         self.wal.note(batch.pending().iter().map(|entry| entry.line.len()).sum());
         match self.finish(batch).await {
-            Ok(()) => {
+            Ok(written) => {
+                self.parts.answered.batch(written, &head);
                 let size = head.size();
                 self.seen = head;
                 // Before the answers: whoever is told of an entry finds it counted.
@@ -253,17 +258,17 @@ impl Sequencer {
     }
 
     /// Writes what the changes appended. A batch that appended nothing has nothing to write.
-    async fn finish(&mut self, batch: Batch) -> Result<(), Failure> {
+    async fn finish(&mut self, batch: Batch) -> Result<Vec<Pending>, Failure> {
         let parts = batch.into_parts();
         if parts.pending.is_empty() {
             self.conn = Some(parts.tx.rollback().await.map_err(Failure::NotWritten)?);
-            return Ok(());
+            return Ok(parts.pending);
         }
         let first = parts.pending.first().map(|entry| (entry.seq, entry.leaf));
         match write::write(parts, &self.parts.hooks).await {
-            Ok(conn) => {
+            Ok((conn, written)) => {
                 self.conn = Some(conn);
-                Ok(())
+                Ok(written)
             }
             Err(Failure::NotWritten(StoreError::Full)) => Err(self.surely_full(first).await),
             Err(failure) => Err(failure),

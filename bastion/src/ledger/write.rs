@@ -26,8 +26,8 @@ pub(super) enum Failure {
     Unknown(String),
 }
 
-/// Writes a batch and commits it; answers the connection for the next one.
-pub(super) async fn write(parts: Parts, hooks: &Hooks) -> Result<Conn, Failure> {
+/// Writes a batch and commits it; answers the connection for the next one, and what was written.
+pub(super) async fn write(parts: Parts, hooks: &Hooks) -> Result<(Conn, Vec<Pending>), Failure> {
     let Parts { mut tx, before, head, pending, openings, customers } = parts;
     let work = async {
         step(hooks, Step::Entries, insert_entries(&mut tx, &pending)).await?;
@@ -47,7 +47,8 @@ pub(super) async fn write(parts: Parts, hooks: &Hooks) -> Result<Conn, Failure> 
         }
     })?;
     let conn = commit(tx, hooks).await?;
-    read_back(conn, &before, &pending, hooks).await
+    let conn = read_back(conn, &before, &pending, hooks).await?;
+    Ok((conn, pending))
 }
 
 async fn commit(tx: Tx, hooks: &Hooks) -> Result<Conn, Failure> {
