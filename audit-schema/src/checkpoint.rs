@@ -11,13 +11,15 @@
 //! A C2SP tlog-checkpoint (c2sp.org/tlog-checkpoint) in a C2SP signed note
 //! (c2sp.org/signed-note), narrowed: the key's name is the origin, there are no extension lines,
 //! and base64 has its padding and no stray bits. A note may carry signatures of other keys
-//! (witnesses, a next key); those are not looked at. What was verified re-encodes to its bytes.
+//! (witnesses, a next key): see [`cosignature`](crate::cosignature) and [`policy`](crate::policy).
+//! What was verified re-encodes to its bytes.
 
 pub use crate::note::{BadNote, BadVkey, Vkey};
 use crate::{
     hash::Hash,
     merkle::{SIZE_MAX, TreeHead},
     note,
+    vkey::is_name,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ed25519_dalek::SigningKey;
@@ -55,15 +57,15 @@ impl Checkpoint {
     }
 
     /// The three lines that are signed.
-    fn text(&self) -> Result<String, BadNote> {
-        if !note::is_name(&self.origin) || self.size > SIZE_MAX {
+    pub(crate) fn text(&self) -> Result<String, BadNote> {
+        if !is_name(&self.origin) || self.size > SIZE_MAX {
             return Err(BadNote::Text);
         }
         let root = STANDARD.encode(self.root.0);
         Ok(format!("{}\n{}\n{root}\n", self.origin, self.size))
     }
 
-    fn parse_text(text: &str) -> Result<Self, BadNote> {
+    pub(crate) fn parse_text(text: &str) -> Result<Self, BadNote> {
         let mut lines = text.strip_suffix('\n').ok_or(BadNote::Text)?.split('\n');
         let mut line = || lines.next().ok_or(BadNote::Text);
         let (origin, size, root) = (line()?, line()?, line()?);

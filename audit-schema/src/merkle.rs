@@ -261,9 +261,13 @@ pub fn verify_inclusion(
 pub fn verify_consistency(old: &TreeHead, new: &TreeHead, proof: &[Hash]) -> Result<(), BadProof> {
     let ranges = consistency_ranges(old.size, new.size).ok_or(BadProof::Position)?;
     same_length(&ranges, proof)?;
+    let sound = |head: &TreeHead| head.size > 0 || head.root == Hash::of(b"");
+    let same = old.size != new.size || old.root == new.root;
+    if !(sound(old) && sound(new) && same) {
+        return Err(BadProof::Root);
+    }
     if old.size == 0 || old.size == new.size {
-        let expected = if old.size == 0 { Hash::of(b"") } else { new.root };
-        return if old.root == expected { Ok(()) } else { Err(BadProof::Root) };
+        return Ok(());
     }
     // Both roots are computed from the same hashes, so they cannot disagree about the old leaves.
     let mut pairs = ranges.iter().zip(proof);

@@ -25,6 +25,7 @@ use crate::{
     hash::Hash,
     merkle::{self, BadProof},
     note::NOTE_BYTES_MAX,
+    policy::{Policy, Unwitnessed},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -56,6 +57,7 @@ pub struct Receipt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
     checkpoint: Checkpoint,
+    cosigned: Vec<(String, u64)>,
     entries: Vec<Entry>,
 }
 
@@ -63,6 +65,11 @@ impl Checked {
     /// What the log's key signed.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+    /// The witnesses that cosigned it, by name, and when, in seconds since 1970; empty where no
+    /// policy asked for any.
+    pub fn cosigned(&self) -> &[(String, u64)] {
+        &self.cosigned
     }
     /// The entries, in the receipt's order.
     pub fn entries(&self) -> &[Entry] {
@@ -90,6 +97,9 @@ pub enum BadReceipt {
     /// No known key signed the checkpoint.
     #[error("the receipt's checkpoint does not hold: {0}")]
     Checkpoint(#[from] BadNote),
+    /// Too few witnesses cosigned the checkpoint, or too long ago.
+    #[error("the receipt's checkpoint is not witnessed as it must be: {0}")]
+    Policy(#[from] Unwitnessed),
 }
 
 impl Receipt {
@@ -148,7 +158,32 @@ impl Receipt {
             let outcome = checkpoint::verify(&self.checkpoint, vkey);
             outcome.map_err(|bad| worst = if worst == BadNote::Unsigned { bad } else { worst }).ok()
         });
-        let checkpoint = found.ok_or(worst)?;
+        self.check(found.ok_or(worst)?, Vec::new())
+    }
+
+    /// The same under a policy: the log's key is one of these, or where there are none one that the
+    /// policy lists, and the quorum cosigned at `seconds` since 1970 or later.
+    pub fn verify_with(
+        &self,
+        policy: &Policy,
+        vkeys: &[Vkey],
+        seconds: u64,
+    ) -> Result<Checked, BadReceipt> {
+        let check = |pinned| policy.check_since(&self.checkpoint, pinned, seconds);
+        let (first, rest) = match vkeys.split_first() {
+            Some((first, rest)) => (check(Some(first)), rest),
+            None => (check(None), vkeys),
+        };
+        let witnessed =
+            rest.iter().fold(first, |found, key| found.or_else(|_| check(Some(key))))?;
+        self.check(witnessed.checkpoint, witnessed.cosigned)
+    }
+
+    fn check(
+        &self,
+        checkpoint: Checkpoint,
+        cosigned: Vec<(String, u64)>,
+    ) -> Result<Checked, BadReceipt> {
         let head = checkpoint.head();
         let mut entries = Vec::new();
         for proven in &self.entries {
@@ -158,6 +193,6 @@ impl Receipt {
                 .map_err(|cause| BadReceipt::Proof { seq: entry.seq, cause })?;
             entries.push(entry);
         }
-        Ok(Checked { checkpoint, entries })
+        Ok(Checked { checkpoint, cosigned, entries })
     }
 }
