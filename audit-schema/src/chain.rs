@@ -84,8 +84,10 @@ pub enum Fault {
         "these are not the entries that the checkpoint signs: one was changed, the rest relinked"
     )]
     Root,
-    /// The genesis names another log than the checkpoint.
-    #[error("the checkpoint is another log's: the genesis has another origin")]
+    /// The entries name another log than the checkpoint.
+    #[error(
+        "the checkpoint is another log's: the genesis, or the newest epoch, has another origin"
+    )]
     Origin,
     /// The checkpoint is none, or is not signed by the key.
     #[error("the checkpoint does not hold: {0}")]
@@ -140,6 +142,8 @@ pub struct Chain {
     time: Option<Timestamp>,
     lines: u64,
     customers: BTreeMap<String, Link>,
+    /// The log's name, where the entry that gave it was seen.
+    origin: Option<String>,
     /// The tree, where the chain is known from entry 0 on.
     tree: Option<Frontier>,
 }
@@ -158,6 +162,7 @@ impl Chain {
             time: None,
             lines: 0,
             customers: BTreeMap::new(),
+            origin: None,
             tree: Some(Frontier::new()),
         }
     }
@@ -199,6 +204,12 @@ impl Chain {
         self.lines
     }
 
+    /// The name under which the log goes on after the last entry: that of the genesis, or of the
+    /// newest `log.epoch`; `None` for a range without one.
+    pub fn origin(&self) -> Option<&str> {
+        self.origin.as_deref()
+    }
+
     /// The root of the tree; `None` for a range, whose earlier leaves are not known.
     pub fn root(&self) -> Option<Hash> {
         self.tree.as_ref().map(Frontier::root)
@@ -237,6 +248,9 @@ impl Chain {
         self.last = Some(Link { seq: entry.seq, leaf });
         self.time = Some(entry.time);
         self.lines += 1;
+        if let Some(origin) = origin_of(&entry) {
+            self.origin = Some(origin);
+        }
         if let Some(tree) = &mut self.tree {
             tree.push(leaf);
         }
@@ -342,6 +356,15 @@ fn follow(link: &CustomerLink, last: Option<Link>, taken: bool) -> Result<(), Fa
         return Err(Fault::CustomerPrev);
     }
     Ok(())
+}
+
+/// The log's name from here on, in the two events that give it one.
+fn origin_of(entry: &Entry) -> Option<String> {
+    let named = matches!(entry.type_name(), Ok(("genesis" | "log.epoch", _)));
+    match named.then(|| entry.event()).flatten()? {
+        Event::Genesis { origin, .. } | Event::LogEpoch { origin, .. } => Some(origin),
+        _ => None,
+    }
 }
 
 /// Entry 0 and no other is a genesis, of a known format, and no customer's.

@@ -16,7 +16,6 @@ use crate::{
     chain::{Broken, Chain, CustomerChain, Fault, Link},
     checkpoint::{self, Checkpoint, Vkey},
     entry::Entry,
-    event::Event,
     hash::Hash,
     merkle,
     time::Timestamp,
@@ -105,6 +104,8 @@ pub struct Export {
     checkpoint: Option<Checkpoint>,
     /// The root when there were as many entries as the checkpoint signs.
     root_there: Option<Hash>,
+    /// Whether they then named the log as the checkpoint does.
+    origin_there: bool,
     /// A line whose `prev` is wrong: the next line tells whether it or the one before was changed.
     suspect: Option<(Broken, Hash)>,
 }
@@ -112,7 +113,13 @@ pub struct Export {
 impl Export {
     /// All entries from 0 on, without a checkpoint: a cut-off end does not show.
     pub fn whole() -> Self {
-        Self { chain: Chain::new(), checkpoint: None, root_there: None, suspect: None }
+        Self {
+            chain: Chain::new(),
+            checkpoint: None,
+            root_there: None,
+            origin_there: false,
+            suspect: None,
+        }
     }
 
     /// All entries from 0 on, under a checkpoint that this key signed.
@@ -140,15 +147,14 @@ impl Export {
             line: Some(at),
             fault,
         })?;
-        let entry = match self.chain.push(line) {
-            Ok(entry) => entry,
+        match self.chain.push(line) {
+            Ok(_) => {}
             Err(broken) if broken.fault == Fault::Prev && at > 1 => {
                 self.suspect = Some((broken, merkle::leaf_hash(line)));
                 return Ok(());
             }
             Err(broken) => return Err(broken),
         };
-        self.check_origin(&entry)?;
         self.note_root();
         Ok(())
     }
@@ -163,6 +169,9 @@ impl Export {
             if size < checkpoint.size {
                 let fault = Fault::CutOff { size: checkpoint.size };
                 return Err(Broken { seq: Some(size), line: None, fault });
+            }
+            if !self.origin_there {
+                return Err(Broken::whole(Fault::Origin));
             }
             if self.root_there != Some(checkpoint.root) {
                 return Err(Broken::whole(Fault::Root));
@@ -182,20 +191,13 @@ impl Export {
         })
     }
 
-    fn check_origin(&self, entry: &Entry) -> Result<(), Broken> {
-        match (&self.checkpoint, entry.seq) {
-            (Some(checkpoint), 0) => match entry.event() {
-                Some(Event::Genesis { origin, .. }) if origin == checkpoint.origin => Ok(()),
-                _ => Err(Broken::whole(Fault::Origin)),
-            },
-            _ => Ok(()),
-        }
-    }
-
     fn note_root(&mut self) {
-        let signed = self.checkpoint.as_ref().map(|checkpoint| checkpoint.size);
-        if signed == Some(self.chain.size()) {
+        let Some(checkpoint) = &self.checkpoint else { return };
+        if checkpoint.size == self.chain.size() {
             self.root_there = self.chain.root();
+            // Before the first entry there is no name that could be another.
+            let origin = self.chain.origin();
+            self.origin_there = origin.is_none_or(|origin| origin == checkpoint.origin);
         }
     }
 }

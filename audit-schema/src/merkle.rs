@@ -290,7 +290,7 @@ pub fn verify_consistency(old: &TreeHead, new: &TreeHead, proof: &[Hash]) -> Res
 
 /// Where RFC 6962 cuts a range of more than one leaf: after the largest power of two that leaves
 /// something to the right.
-fn split(range: &Range<u64>) -> u64 {
+pub(crate) fn split(range: &Range<u64>) -> u64 {
     let length = range.end - range.start;
     range.start + (1 << (length - 1).ilog2())
 }

@@ -153,7 +153,7 @@ fn what_was_changed_is_named_with_what_is_wrong() {
         }),
         (0, "\"genesis\"", "\"genesys\"", Some(0), Fault::Genesis),
         (0, "\"prev\":\"0", "\"prev\":\"1", Some(0), Fault::Prev),
-        (0, "origin\":\"bastion", "origin\":\"cushion", None, Fault::Origin),
+        (0, "origin\":\"bastion", "origin\":\"cushion", Some(0), Fault::Changed),
         (2, "publickey", "password", Some(2), Fault::Changed),
         (2, "session.opened", "genesis", Some(2), Fault::Genesis),
         (2, "\"seq\":2", "\"seq\":1", Some(2), Fault::Doubled { found: 1 }),

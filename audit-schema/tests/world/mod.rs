@@ -4,6 +4,8 @@
 use audit_schema::{
     checkpoint::{self, Checkpoint, Vkey},
     commit::{Opening, commitment},
+    customer_export::CustomerExport,
+    customers::{CustomerMap, Row, blinded},
     entry::{CustomerLink, Entry, FORMAT, event_value},
     event::{Actor, ActorKind, ChannelKind, Event, Level, Place, TrainingState},
     hash::Hash,
@@ -11,7 +13,7 @@ use audit_schema::{
     time::Timestamp,
 };
 use ed25519_dalek::SigningKey;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 /// The log's name.
 pub const ORIGIN: &str = "bastion.example/log";
@@ -81,6 +83,49 @@ impl Log {
         self.lines.push(line.into_bytes());
     }
 
+    /// What the newest heartbeat must hold: the map of customers over all entries so far.
+    pub fn map(&self) -> CustomerMap {
+        let row = |(id, (seq, head)): (&String, &(u64, Hash))| Row {
+            customer: blinded(id, &blind(id).0),
+            head: *head,
+            seq: *seq,
+        };
+        CustomerMap::new(self.customers.iter().map(row).collect()).unwrap()
+    }
+
+    /// Append a heartbeat.
+    pub fn heartbeat(&mut self) {
+        let head = self.map().head();
+        let event = Event::Heartbeat { customers: head.size, map: head.root.to_string() };
+        self.append(ActorKind::Gateway, None, &event, &[]);
+    }
+
+    /// A customer's export up to the heartbeat that is number `at`, under the log's checkpoint; the
+    /// map is that of the same log when the heartbeat was written.
+    pub fn customer_export(&self, customer: &str, at: usize, map: &CustomerMap) -> CustomerExport {
+        let theirs = |line: &Vec<u8>| {
+            Entry::parse(line).unwrap().customer.is_some_and(|link| link.id == customer)
+        };
+        let mine: Vec<usize> = (0..at).filter(|seq| theirs(&self.lines[*seq])).collect();
+        let blind = blind(customer);
+        let (_, place, proof) = map.place(&blinded(customer, &blind.0)).unwrap();
+        let seqs: Vec<u64> = mine.iter().map(|seq| *seq as u64).collect();
+        let leaves = self.leaves();
+        let ranges = CustomerExport::ranges(&seqs, at as u64, leaves.len() as u64).unwrap();
+        let root =
+            |range: Range<u64>| merkle::root(&leaves[range.start as usize..range.end as usize]);
+        CustomerExport {
+            customer: customer.into(),
+            blind,
+            place,
+            map: proof,
+            heartbeat: self.lines[at].clone(),
+            nodes: ranges.into_iter().map(root).collect(),
+            entries: mine.into_iter().map(|seq| self.lines[seq].clone()).collect(),
+            checkpoint: self.note(),
+        }
+    }
+
     pub fn leaves(&self) -> Vec<Hash> {
         self.lines.iter().map(|line| merkle::leaf_hash(line)).collect()
     }
@@ -110,6 +155,11 @@ impl Log {
         let lines: Vec<_> = self.openings.iter().map(|o| o.to_line().unwrap()).collect();
         file(&lines)
     }
+}
+
+/// What a customer of the tests is blinded with.
+pub fn blind(customer: &str) -> Hash {
+    Hash::of(format!("blind of {customer}").as_bytes())
 }
 
 pub fn file(lines: &[Vec<u8>]) -> Vec<u8> {
