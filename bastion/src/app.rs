@@ -13,8 +13,9 @@ use crate::{
     gate::{Gate, Ground, PolicyCell},
     keyfile::{self, KeyFileError},
     ledger::{
-        Ledger, LedgerError, OpenError, OpenLease, Opening, RecordingFound,
+        Ledger, LedgerError, OpenError, OpenLease, Opening, RecordingFound, SubjectKeys,
         projection::{Projection, ProjectionError},
+        subjects::KeyStoreError,
     },
     relay::{
         Quotas, Spools, Taps,
@@ -86,6 +87,9 @@ pub enum StartError {
     /// The store is not usable.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The keys of data subjects are not usable.
+    #[error("{0}")]
+    SubjectKeys(#[from] KeyStoreError),
     /// The log is not usable.
     #[error("{0}")]
     Log(#[from] OpenError),
@@ -127,7 +131,8 @@ impl App {
     pub async fn create(config: Config) -> Result<Self, StartError> {
         let db = Db::open(&config.store.url(), Options::CREATE).await?;
         let log_key = keyfile::read_log_key(&config.keys.log)?;
-        let opening = Opening::new(config.gateway.clone(), log_key);
+        let keys = SubjectKeys::create(&config.erasure.keys).await?;
+        let opening = Opening::new(config.gateway.clone(), log_key, keys);
         let ledger = Ledger::create(db, &config.origin, opening).await?;
         let policy = policy::of_folder(&config)?;
         policy::adopt(&ledger, policy.digest()).await?.into_inner();
@@ -224,7 +229,8 @@ impl App {
 async fn open_ledger(config: &Config) -> Result<Ledger, StartError> {
     let db = Db::open(&config.store.url(), Options::OPEN).await?;
     let log_key = keyfile::read_log_key(&config.keys.log)?;
-    let ledger = Ledger::open(db, Opening::new(config.gateway.clone(), log_key)).await?;
+    let keys = SubjectKeys::open(&config.erasure.keys).await?;
+    let ledger = Ledger::open(db, Opening::new(config.gateway.clone(), log_key, keys)).await?;
     if ledger.origin() != config.origin {
         return Err(StartError::Origin {
             config: config.origin.clone(),

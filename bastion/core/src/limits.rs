@@ -1,11 +1,13 @@
 //! Every bound of the product, with its reason. Units last.
 
+mod erasure;
 mod forwards;
 mod https;
 mod ingress;
 mod proof;
 mod log;
 
+pub use erasure::*;
 pub use forwards::*;
 pub use https::*;
 pub use ingress::*;

@@ -6,7 +6,7 @@ use super::{
     reading,
 };
 use crate::{
-    ledger::reading::{ReadError, openings},
+    ledger::reading::ReadError,
     render::{
         report::{Format, with_manifest},
         tar,
@@ -119,7 +119,7 @@ async fn fold(call: &Call<'_>, question: Question, size: u64) -> Result<Report, 
         };
         let seq = found.entry.seq;
         if seq.is_multiple_of(OPENINGS_OF) {
-            opened = openings(call.db(), seq, seq + OPENINGS_OF).await?;
+            opened = ledger.openings_between(seq..seq + OPENINGS_OF).await?;
         }
         walk.tree.push(found.leaf);
         let mut said = Openings::new();

@@ -80,14 +80,10 @@ impl Failures {
 fn entries(ledger: &Ledger, counted: &Counts) -> Vec<NewEntry> {
     let actor = Actor { id: ledger.gateway().to_owned(), kind: ActorKind::Gateway };
     let (since, until) = (counted.since.to_string(), clock::now().to_string());
-    let entry = |(prefix, &count): (&Option<Prefix>, &u64)| NewEntry {
-        actor: actor.clone(),
-        customer: None,
-        event: Event::AuthFailed { count, since: since.clone(), until: until.clone() },
-        secrets: vec![(
-            "source_prefix",
-            prefix.map_or_else(|| REST.to_owned(), |prefix| prefix.to_string()),
-        )],
+    let entry = |(prefix, &count): (&Option<Prefix>, &u64)| {
+        let event = Event::AuthFailed { count, since: since.clone(), until: until.clone() };
+        let prefix = prefix.map_or_else(|| REST.to_owned(), |prefix| prefix.to_string());
+        NewEntry::new(actor.clone(), event).with("source_prefix", prefix)
     };
     counted.by_prefix.iter().map(entry).collect()
 }

@@ -10,7 +10,7 @@ use crate::{
     clock,
     config::{Config, Store},
     keyfile,
-    ledger::{open::verify_tail, reading},
+    ledger::{SubjectKeys, open::verify_tail, reading},
     store::{Db, Options},
 };
 use audit_schema::event::Event;
@@ -202,7 +202,10 @@ async fn store(config: &Config, findings: &mut Findings) -> Option<Db> {
 }
 
 async fn log(config: &Config, db: &Db, findings: &mut Findings) {
-    let head = findings.take("log's end", verify_tail(db).await, |head| {
+    let keys = SubjectKeys::open_read_only(&config.erasure.keys).await;
+    let keys = findings.take("subjects' keys", keys, |_| "open, apart from the store".into());
+    let Some(keys) = keys else { return };
+    let head = findings.take("log's end", verify_tail(db, &keys).await, |head| {
         format!("{} entries; the last ones hold (`bastion audit verify` checks all)", head.size())
     });
     if let Some(head) = head {

@@ -1,8 +1,8 @@
 //! The file as it is written: settings with their defaults, and the check of each.
 
 use super::{
-    Config, Egress, Ingress, Keys, OperatorCa, Recordings, Store, Tracing, guessing::RawGuessing,
-    https::RawHttps,
+    Config, Egress, Ingress, Keys, OperatorCa, Recordings, Store, Tracing, erasure::RawErasure,
+    guessing::RawGuessing, https::RawHttps,
 };
 use bastion_core::limits;
 use ipnet::IpNet;
@@ -35,6 +35,8 @@ pub(super) struct Raw {
     keys: RawKeys,
     #[serde(default)]
     recordings: RawRecordings,
+    #[serde(default)]
+    erasure: RawErasure,
     #[serde(default)]
     training: RawTraining,
     #[serde(default)]
@@ -227,11 +229,13 @@ impl Raw {
         if socket.as_os_str().len() > limits::SOCKET_PATH_BYTES_MAX {
             return Err(Wrong("socket", "longer than 100 bytes; name a shorter path".into()));
         }
+        let store = check_store(&self.store, &self.index, &dir)?;
         Ok(Config {
             origin: check_origin(self.origin)?,
             gateway: check_gateway(self.gateway)?,
             listen: check_listen(self.listen)?,
-            store: check_store(&self.store, &self.index, &dir)?,
+            erasure: self.erasure.check(&store, &dir)?,
+            store,
             socket,
             policies: inside(&self.policies),
             hooks: inside(&self.hooks),

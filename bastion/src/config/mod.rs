@@ -4,6 +4,7 @@
 //! are addresses, durations are within bounds. A file that names something unknown is refused,
 //! because a misspelt limit that is silently ignored is no limit.
 
+mod erasure;
 mod file;
 mod guessing;
 mod https;
@@ -50,6 +51,8 @@ pub struct Config {
     pub keys: Keys,
     /// Where recordings go, and for whom they are sealed.
     pub recordings: Recordings,
+    /// Where the keys of data subjects are, and how long nothing may be erased.
+    pub erasure: Erasure,
     /// Courses that every operator must have completed.
     pub courses: Vec<String>,
     /// Limits of the SSH listener.
@@ -101,6 +104,15 @@ impl Store {
             Self::Postgres { url } => url.clone(),
         }
     }
+}
+
+/// What an erasure needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    /// The URL of the keys of data subjects: `sqlite:FILE`, or another PostgreSQL database.
+    pub keys: String,
+    /// Nothing that is younger than this is erased.
+    pub retention_days_min: u64,
 }
 
 /// Where the keys are, absolute.
@@ -364,6 +376,9 @@ mod tests {
             ("[notices]", "[notices]\nextra_root = \"x\"", "extra_root"),
             ("[notices]", "[https]\nlisten = \"x\"\n[notices]", "`https.listen`"),
             ("[notices]", "[https]\nlisten = \"[::]:443\"\n[notices]", "`https.certificate`"),
+            ("[erasure]", "[erasure]\nkeys = \"subjects.db\"", "`erasure.keys`"),
+            ("[erasure]", "[erasure]\nkeys = \"mysql://x\"", "`erasure.keys`"),
+            ("[erasure]", "[erasure]\nretention_days_min = 99999", "`erasure.retention_days_min`"),
             ("[training]", "[trainings]", "trainings"),
             ("[training]", "[training]\ncourses = [\"A B\"]", "`training.courses`"),
             ("[tracing]", "[tracing]\nformat = \"xml\"", "`tracing.format`"),

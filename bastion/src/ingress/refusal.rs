@@ -63,16 +63,10 @@ pub(super) async fn record(
         session: session.id.to_string(),
         training: Vec::new(),
     };
-    let entry = NewEntry {
-        actor: session.identity.actor(),
-        customer: None,
-        event,
-        secrets: vec![
-            ("asked", bounded(asked)),
-            ("handle", session.identity.handle.to_string()),
-            ("source", session.source.to_string()),
-        ],
-    };
+    let entry = NewEntry::new(session.identity.actor(), event)
+        .with("asked", bounded(asked))
+        .with("handle", session.identity.handle.to_string())
+        .with("source", session.source.to_string());
     app.ledger.append("access.denied", vec![entry]).await?;
     if !session.may_be_refused_again() {
         session.end(End::Refusals);

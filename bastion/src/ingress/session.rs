@@ -171,16 +171,13 @@ impl Session {
     }
 
     async fn record_closed(&self, reason: &str) -> Result<(), LedgerError> {
-        let entry = NewEntry {
-            actor: self.identity.actor(),
-            customer: self.identity.customer().cloned(),
-            event: Event::SessionClosed {
-                channels: self.channels.load(Ordering::Relaxed),
-                reason: reason.to_owned(),
-                session: self.id.to_string(),
-            },
-            secrets: Vec::new(),
+        let event = Event::SessionClosed {
+            channels: self.channels.load(Ordering::Relaxed),
+            reason: reason.to_owned(),
+            session: self.id.to_string(),
         };
+        let mut entry = NewEntry::new(self.identity.actor(), event);
+        entry.customer = self.identity.customer().cloned();
         let id = self.id.clone();
         let change = self.app.ledger.record_closing("session.closed", move |batch| {
             Box::pin(async move {
@@ -197,20 +194,16 @@ impl Session {
 
 async fn record_opened(app: &App, id: &SessionId, opening: &Opening) -> Result<(), LedgerError> {
     let identity = opening.identity.clone();
-    let entry = NewEntry {
-        actor: identity.actor(),
-        customer: identity.customer().cloned(),
-        event: Event::SessionOpened {
-            fingerprint: identity.fingerprint.clone(),
-            method: identity.method.as_str().to_owned(),
-            session: id.to_string(),
-        },
-        secrets: vec![
-            ("source", opening.source.to_string()),
-            ("client", opening.client.clone()),
-            ("login", opening.login.clone()),
-        ],
+    let event = Event::SessionOpened {
+        fingerprint: identity.fingerprint.clone(),
+        method: identity.method.as_str().to_owned(),
+        session: id.to_string(),
     };
+    let mut entry = NewEntry::new(identity.actor(), event)
+        .with("source", opening.source.to_string())
+        .with("client", opening.client.clone())
+        .with("login", opening.login.clone());
+    entry.customer = identity.customer().cloned();
     let (id, source) = (id.clone(), opening.source);
     let gateway = app.ledger.gateway().to_owned();
     let change = app.ledger.record("session.opened", move |batch| {

@@ -87,11 +87,10 @@ impl ShutOuts {
 }
 
 fn entries(ledger: &Ledger, waiting: &Waiting) -> Vec<NewEntry> {
-    let entry = |prefix: String, count, failed, until: String| NewEntry {
-        actor: Actor { id: ledger.gateway().to_owned(), kind: ActorKind::Gateway },
-        customer: None,
-        event: Event::SourceShutOut { count, failed, until },
-        secrets: vec![("source_prefix", prefix)],
+    let entry = |prefix: String, count, failed, until: String| {
+        let actor = Actor { id: ledger.gateway().to_owned(), kind: ActorKind::Gateway };
+        let event = Event::SourceShutOut { count, failed, until };
+        NewEntry::new(actor, event).with("source_prefix", prefix)
     };
     let apart = waiting.apart.iter().map(|(out, until)| {
         entry(out.prefix.to_string(), 1, u64::from(out.failed), until.to_string())

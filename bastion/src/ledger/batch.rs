@@ -7,9 +7,11 @@ use super::{
     ChangeError,
     head::Head,
     recorded::{Entered, Stamp},
+    subjects::{SubjectKeys, whose},
 };
 use crate::{
     args,
+    entropy::draw,
     store::{StoreError, Tx},
 };
 use audit_schema::{
@@ -21,7 +23,7 @@ use audit_schema::{
 };
 use bastion_core::id::CustomerId;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -36,12 +38,14 @@ pub struct NewEntry {
     pub event: Event,
     /// Personal data and free text by field: the entry commits to them, and they stand beside it.
     pub secrets: Vec<(&'static str, String)>,
+    /// Whose some of them are, where [`super::subjects`] would not find out by itself.
+    pub owners: Vec<(&'static str, String)>,
 }
 
 impl NewEntry {
     /// An entry that touches no customer and commits to nothing.
     pub fn new(actor: Actor, event: Event) -> Self {
-        Self { actor, customer: None, event, secrets: Vec::new() }
+        Self { actor, customer: None, event, secrets: Vec::new(), owners: Vec::new() }
     }
     /// The same, in a customer's chain.
     pub fn of_customer(mut self, customer: &CustomerId) -> Self {
@@ -53,6 +57,16 @@ impl NewEntry {
         self.secrets.push((field, value.into()));
         self
     }
+    /// The same, with a field that belongs to these people together.
+    pub fn owned_by<'a>(
+        mut self,
+        field: &'static str,
+        people: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let people: BTreeSet<&str> = people.into_iter().collect();
+        self.owners.push((field, people.into_iter().collect::<Vec<_>>().join(" ")));
+        self
+    }
 }
 
 /// The transaction of a batch, as one change sees it.
@@ -60,6 +74,7 @@ impl NewEntry {
 pub struct Batch {
     tx: Tx,
     gateway: Arc<str>,
+    keys: SubjectKeys,
     clock: Timestamp,
     before: Head,
     head: Head,
@@ -77,13 +92,14 @@ pub(super) struct Pending {
     pub leaf: Hash,
 }
 
-/// An opening that is not written yet.
+/// A sealed opening that is not written yet.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub seq: u64,
     pub field: &'static str,
-    pub salt: [u8; 32],
-    pub value: String,
+    /// Which key opens it: durable since before it sealed this.
+    pub key: i64,
+    pub sealed: Vec<u8>,
 }
 
 /// The heads of the customers' chains that this batch has looked at. A customer without entries
@@ -112,11 +128,12 @@ struct Mark {
 }
 
 impl Batch {
-    pub(super) fn new(tx: Tx, head: Head, gateway: Arc<str>) -> Self {
+    pub(super) fn new(tx: Tx, head: Head, (gateway, keys): (Arc<str>, SubjectKeys)) -> Self {
         let mark = Mark { head: head.clone(), pending: 0, openings: 0 };
         Self {
             tx,
             gateway,
+            keys,
             clock: head.time(),
             before: head.clone(),
             head,
@@ -155,7 +172,8 @@ impl Batch {
     /// Appends an entry; answers its place.
     pub async fn append(&mut self, new: NewEntry) -> Result<u64, ChangeError> {
         let seq = self.head.size();
-        let commit = self.commit(seq, new.secrets)?;
+        let event = event_value(&new.event).map_err(|e| no_entry(&e))?;
+        let commit = self.commit(seq, &new, &event).await?;
         let customer = match &new.customer {
             Some(id) => Some(self.link(id.as_str()).await?),
             None => None,
@@ -164,7 +182,7 @@ impl Batch {
             actor: new.actor,
             commit,
             customer,
-            event: event_value(&new.event).map_err(|e| no_entry(&e))?,
+            event,
             gateway: self.gateway.to_string(),
             prev: self.head.leaf(),
             seq,
@@ -214,25 +232,26 @@ impl Batch {
         whose.collect()
     }
 
-    /// Draws a salt for each field and keeps what opens the commitments.
-    fn commit(
+    /// Draws a salt for each field, and seals what opens the commitment for whom it belongs to.
+    async fn commit(
         &mut self,
         seq: u64,
-        secrets: Vec<(&'static str, String)>,
+        new: &NewEntry,
+        event: &serde_json::Value,
     ) -> Result<BTreeMap<String, Hash>, ChangeError> {
         let mut commit = BTreeMap::new();
-        for (field, value) in secrets {
+        for (field, value) in &new.secrets {
             // PostgreSQL's text cannot hold a NUL; its picture can be seen, too.
             let value = value.replace('\0', "\u{2400}");
-            let mut salt = [0; 32];
-            aws_lc_rs::rand::fill(&mut salt)
-                .map_err(|_| StoreError::failed("the system has no randomness"))?;
+            let salt = draw::<32>()?;
             let digest = commitment(&salt, &value);
-            if commit.insert(field.to_owned(), digest).is_some() {
+            if commit.insert((*field).to_owned(), digest).is_some() {
                 let fault = format!("an entry commits to `{field}` twice");
                 return Err(StoreError::failed(fault).into());
             }
-            self.openings.push(Opened { seq, field, salt, value });
+            let owner = whose(new, event, field);
+            let (key, sealed) = self.keys.seal(&owner, (seq, field), &salt, &value).await?;
+            self.openings.push(Opened { seq, field, key, sealed });
         }
         Ok(commit)
     }

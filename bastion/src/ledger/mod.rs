@@ -37,6 +37,7 @@ mod rollback;
 mod room;
 pub mod sequencer;
 pub mod signer;
+pub mod subjects;
 mod tail;
 mod wal;
 mod write;
@@ -47,6 +48,7 @@ pub use open::{OpenError, Opening};
 pub use proofs::{Signed, Unsigned};
 pub use recorded::{ChangeError, Entered, LedgerError, Recorded, Refusal};
 pub use recover::{OpenLease, RecordingFound};
+pub use subjects::SubjectKeys;
 
 pub use ed25519_dalek::SigningKey;
 
@@ -72,6 +74,7 @@ pub struct Ledger {
 
 struct Shared {
     db: Db,
+    keys: SubjectKeys,
     origin: String,
     gateway: String,
     signer: Arc<dyn LogSigner>,
@@ -103,9 +106,11 @@ impl Ledger {
         let (close, closing) = watch::channel(false);
         let (trouble_seen, trouble) = watch::channel(None);
         let metrics = Arc::new(sequencer::Metrics::default());
+        let keys = opening.keys;
         let writer = sequencer::Sequencer::new(sequencer::Parts {
             db: db.clone(),
             gateway: opening.gateway.clone(),
+            keys: keys.clone(),
             hooks: opening.hooks,
             head,
             size: size_seen,
@@ -121,8 +126,19 @@ impl Ledger {
         });
         spawn_writer(&db, writer.run(jobs, closing));
         let gateway = opening.gateway;
-        let shared =
-            Shared { db, origin, gateway, signer, tree, queue, size, trouble, close, metrics };
+        let shared = Shared {
+            db,
+            keys,
+            origin,
+            gateway,
+            signer,
+            tree,
+            queue,
+            size,
+            trouble,
+            close,
+            metrics,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -133,6 +149,7 @@ impl Ledger {
         // The writer owns the sending half, so an error means that it has ended.
         while size.changed().await.is_ok() {}
         self.shared.db.close().await;
+        self.shared.keys.close().await;
     }
 
     /// Runs a change under the head of the log and answers when it is durable.
@@ -228,6 +245,11 @@ impl Ledger {
     /// The database, for reading.
     pub fn db(&self) -> &Db {
         &self.shared.db
+    }
+
+    /// The keys of the data subjects, for reading what commitments open to.
+    pub fn keys(&self) -> &SubjectKeys {
+        &self.shared.keys
     }
 
     /// The log's name: the first line of its checkpoints.

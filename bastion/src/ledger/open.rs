@@ -14,6 +14,7 @@ use super::{
     rollback::{self, Lost},
     sequencer::writer_of,
     signer::{KeyInProcess, LogSigner},
+    subjects::SubjectKeys,
     write::{self, Failure},
 };
 use crate::{
@@ -37,6 +38,8 @@ pub struct Opening {
     pub gateway: String,
     /// What signs the log.
     pub signing: Signing,
+    /// The keys of the data subjects.
+    pub keys: SubjectKeys,
     /// Its high-water mark, away from the store.
     pub mark: Option<Arc<Mark>>,
     /// What others remember of the log, and who they are.
@@ -57,15 +60,16 @@ pub enum Signing {
 
 impl Opening {
     /// With the system's clock, and nothing that remembers.
-    pub fn new(gateway: impl Into<String>, log_key: SigningKey) -> Self {
-        Self::signed_by(gateway, Signing::Key(log_key))
+    pub fn new(gateway: impl Into<String>, log_key: SigningKey, keys: SubjectKeys) -> Self {
+        Self::signed_by(gateway, Signing::Key(log_key), keys)
     }
 
     /// The same, with a signer of any kind.
-    pub fn signed_by(gateway: impl Into<String>, signing: Signing) -> Self {
+    pub fn signed_by(gateway: impl Into<String>, signing: Signing, keys: SubjectKeys) -> Self {
         Self {
             gateway: gateway.into(),
             signing,
+            keys,
             mark: None,
             remembered: Vec::new(),
             hooks: Hooks::default(),
@@ -146,7 +150,9 @@ impl Ledger {
             &args![empty.leaf().as_bytes().as_slice(), empty.frontier().encode()],
         )
         .await?;
-        let mut batch = Batch::new(tx, empty, gateway);
+        let sql = "INSERT INTO settings (key, value) VALUES ($1, $2)";
+        tx.run(sql, &args![KEY_STORE, opening.keys.name()]).await?;
+        let mut batch = Batch::new(tx, empty, (gateway, opening.keys.clone()));
         batch.begin_change((opening.hooks.clock)());
         let actor = Actor { id: opening.gateway.clone(), kind: ActorKind::Gateway };
         let log_key = vkey(&opening.signing, origin);
@@ -166,11 +172,12 @@ impl Ledger {
     /// Opens the log, after checking its end.
     pub async fn open(db: Db, opening: Opening) -> Result<Self, OpenError> {
         let origin = genesis(&db, &opening.signing).await?;
+        check_key_store(&db, &opening.keys).await?;
         let conn = match opening.exclusive {
             true => Some(writer_of(&db, &opening.gateway).await?),
             false => None,
         };
-        let head = verify_tail(&db).await?;
+        let head = verify_tail(&db, &opening.keys).await?;
         let tree = Arc::new(Tree::new(db.clone(), &head));
         rollback::check(&tree, &origin, &opening).await?;
         let signer = signer(&opening, &origin)?;
@@ -179,7 +186,25 @@ impl Ledger {
 
     /// Checks the whole log against its head. Answers how many entries there are.
     pub async fn verify(&self) -> Result<u64, OpenError> {
-        verify_from(self.db(), 0).await.map(|head| head.size())
+        verify_from(self.db(), self.keys(), 0).await.map(|head| head.size())
+    }
+}
+
+/// Where the store keeps the name of its key store.
+const KEY_STORE: &str = "key_store";
+
+/// With another store of keys everything would look erased, and what is written now would look
+/// erased later.
+async fn check_key_store(db: &Db, keys: &SubjectKeys) -> Result<(), OpenError> {
+    let sql = "SELECT value FROM settings WHERE key = $1";
+    let ours = db.row_opt(sql, &args![KEY_STORE]).await?.map(|row| row.text(0)).transpose()?;
+    match ours {
+        Some(name) if name == keys.name() => Ok(()),
+        _ => Err(OpenError::Mismatch(
+            "the keys of data subjects that `[erasure] keys` leads to are of another log: name \
+             those that were made with this one"
+                .into(),
+        )),
     }
 }
 
@@ -220,20 +245,20 @@ fn signer(opening: &Opening, origin: &str) -> Result<Arc<dyn LogSigner>, OpenErr
 
 /// Checks the end of the log: the entries since the last multiple of [`TAIL_ENTRIES_CHECKED`], and
 /// as many before.
-pub async fn verify_tail(db: &Db) -> Result<Head, OpenError> {
+pub async fn verify_tail(db: &Db, keys: &SubjectKeys) -> Result<Head, OpenError> {
     let size = Head::read(db).await?.size();
     let edge = size - size % TAIL_ENTRIES_CHECKED;
-    verify_from(db, edge.saturating_sub(TAIL_ENTRIES_CHECKED)).await
+    verify_from(db, keys, edge.saturating_sub(TAIL_ENTRIES_CHECKED)).await
 }
 
 /// Checks the log from an entry on against its head, and what its commitments open to.
-async fn verify_from(db: &Db, start: u64) -> Result<Head, OpenError> {
+async fn verify_from(db: &Db, keys: &SubjectKeys, start: u64) -> Result<Head, OpenError> {
     // The head first: what is appended meanwhile is not looked at.
     let head = Head::read(db).await?;
     check_nothing_beyond(db, head.size()).await?;
     let heads = customer_heads(db).await?;
     let mut frontier = edge_at(&head, start);
-    let mut lines = Lines::new(db.clone(), start..head.size()).with_openings();
+    let mut lines = Lines::new(db.clone(), start..head.size()).with_openings(keys);
     let mut last: Option<Verified> = None;
     while let Some(found) = lines.next().await? {
         if found.entry.seq >= frontier.size() {

@@ -3,7 +3,10 @@
 //! Lines are read in chunks, each with its own short look at the database: a long read would keep
 //! SQLite's write-ahead log from being reset. Entries never change, so the chunks fit together.
 
-use super::Ledger;
+use super::{
+    Ledger,
+    subjects::{Sealed, SubjectKeys},
+};
 use crate::{
     args,
     store::{Db, StoreError},
@@ -63,18 +66,18 @@ pub struct Lines {
     /// Empty until the entry before the range was read: what the first hangs on.
     chain: Option<Chain>,
     ready: VecDeque<Verified>,
-    with_openings: bool,
+    with_openings: Option<SubjectKeys>,
 }
 
 impl Lines {
     pub(super) fn new(db: Db, range: Range<u64>) -> Self {
         let chain = (range.start == 0).then(Chain::new);
-        Self { db, range, chain, ready: VecDeque::new(), with_openings: false }
+        Self { db, range, chain, ready: VecDeque::new(), with_openings: None }
     }
 
     /// The same, with what the commitments open to, each checked against its entry.
-    pub fn with_openings(self) -> Self {
-        Self { with_openings: true, ..self }
+    pub fn with_openings(self, keys: &SubjectKeys) -> Self {
+        Self { with_openings: Some(keys.clone()), ..self }
     }
 
     /// The next entry; none at the end of the range.
@@ -97,10 +100,11 @@ impl Lines {
             None => self.chain_before().await?,
         };
         let rows = self.db.rows(RANGE, &args![self.range.start, end]).await?;
-        let mut opened = match self.with_openings {
-            true => openings(&self.db, self.range.start, end).await?.into_iter().peekable(),
-            false => Vec::new().into_iter().peekable(),
+        let opened = match &self.with_openings {
+            Some(keys) => openings(&self.db, keys, self.range.start..end).await?,
+            None => Vec::new(),
         };
+        let mut opened = opened.into_iter().peekable();
         for row in &rows {
             let due = chain.size();
             // The column and the line both say where an entry stands; the chain reads the line.
@@ -156,8 +160,13 @@ impl Ledger {
     /// What the commitments of an entry open to, as far as it was not erased; checked.
     pub async fn openings(&self, seq: u64) -> Result<Vec<Opening>, ReadError> {
         let lines = self.lines(seq, seq.saturating_add(1)).await?;
-        let found = lines.with_openings().next().await?;
+        let found = lines.with_openings(self.keys()).next().await?;
         Ok(found.map(|found| found.openings).unwrap_or_default())
+    }
+
+    /// The openings of a range of entries, by entry and field; not held against their entries.
+    pub async fn openings_between(&self, range: Range<u64>) -> Result<Vec<Opening>, ReadError> {
+        openings(self.db(), self.keys(), range).await
     }
 }
 
@@ -168,25 +177,26 @@ pub async fn lines(db: &Db, from: u64, to: u64) -> Result<Lines, ReadError> {
     Ok(Lines::new(db.clone(), from.min(to)..to))
 }
 
-/// The openings of a range of entries, by entry and field, as they are stored.
-pub async fn openings(db: &Db, from: u64, to: u64) -> Result<Vec<Opening>, ReadError> {
-    let rows = db
-        .rows(
-            "SELECT seq, field, salt, value FROM openings
-             WHERE seq >= $1 AND seq < $2 ORDER BY seq, field",
-            &args![from, to],
-        )
-        .await?;
-    let opened = rows.iter().map(|row| {
-        Ok(Opening {
-            seq: row.u64(0)?,
-            field: row.text(1)?,
-            salt: Hash::from_slice(&row.bytes(2)?)
-                .map_err(|_| StoreError::Shape("a salt".into()))?,
-            value: row.text(3)?,
-        })
+/// The openings of a range of entries, by entry and field, as far as they were not erased.
+pub(super) async fn openings(
+    db: &Db,
+    keys: &SubjectKeys,
+    range: Range<u64>,
+) -> Result<Vec<Opening>, ReadError> {
+    let sealed = sealed(db, range).await?;
+    keys.unseal(sealed).await?.map_err(|seq| {
+        ReadError::broken(seq, "what a commitment opens to was changed, or moved from elsewhere")
+    })
+}
+
+async fn sealed(db: &Db, range: Range<u64>) -> Result<Vec<Sealed>, StoreError> {
+    let sql = "SELECT seq, field, key, sealed FROM openings
+               WHERE seq >= $1 AND seq < $2 ORDER BY seq, field";
+    let rows = db.rows(sql, &args![range.start, range.end]).await?;
+    let sealed = rows.iter().map(|row| {
+        Ok(Sealed { seq: row.u64(0)?, field: row.text(1)?, key: row.i64(2)?, bytes: row.bytes(3)? })
     });
-    opened.collect()
+    sealed.collect()
 }
 
 /// An opening that does not open its commitment was put there by somebody else than the log.

@@ -14,6 +14,7 @@ use super::{
     hooks::{Hooks, Step},
     job::Job,
     room::Room,
+    subjects::SubjectKeys,
     wal::Wal,
     write::{self, Failure, bounded, step},
 };
@@ -40,6 +41,7 @@ use tokio::sync::{mpsc, watch};
 pub(super) struct Parts {
     pub db: Db,
     pub gateway: String,
+    pub keys: SubjectKeys,
     pub hooks: Hooks,
     pub head: Head,
     pub size: watch::Sender<u64>,
@@ -221,7 +223,8 @@ impl Sequencer {
             bounded(POSTGRES_STATEMENT_SECONDS_MAX, lock).await.map_err(Failure::NotWritten)?;
         self.check_seen(&head)?;
         self.check_clock(&head, clock).map_err(Failure::NotWritten)?;
-        Ok(Batch::new(tx, head, Arc::clone(&self.gateway)))
+        let made_with = (Arc::clone(&self.gateway), self.parts.keys.clone());
+        Ok(Batch::new(tx, head, made_with))
     }
 
     /// The head must be the one that was seen last, or (other gateways) a later one.

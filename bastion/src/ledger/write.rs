@@ -142,25 +142,29 @@ async fn insert_entries(tx: &mut Tx, pending: &[Pending]) -> Result<(), StoreErr
     all_rows(inserted, pending.len())
 }
 
-const OPENINGS_SQLITE: &str = "INSERT INTO openings (seq, field, salt, value)
-    SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3 FROM json_each($1)";
-const OPENINGS_POSTGRES: &str = "INSERT INTO openings (seq, field, salt, value)
-    SELECT * FROM UNNEST($1::bigint[], $2::text[], $3::bytea[], $4::text[])";
+const OPENINGS_SQLITE: &str = "INSERT INTO openings (seq, field, key, sealed)
+    SELECT value ->> 0, value ->> 1, value ->> 2, substr($1, (value ->> 3) + 1, value ->> 4)
+    FROM json_each($2)";
+const OPENINGS_POSTGRES: &str = "INSERT INTO openings (seq, field, key, sealed)
+    SELECT * FROM UNNEST($1::bigint[], $2::text[], $3::bigint[], $4::bytea[])";
 
 async fn insert_openings(tx: &mut Tx, openings: &[Opened]) -> Result<(), StoreError> {
     let inserted = if tx.is_postgres() {
         let seqs = openings.iter().map(|opened| opened.seq as i64).collect();
         let fields = openings.iter().map(|opened| Some(opened.field.to_owned())).collect();
-        let salts = openings.iter().map(|opened| opened.salt.to_vec()).collect();
-        let values = openings.iter().map(|opened| Some(opened.value.clone())).collect();
-        let args = [Arg::I64s(seqs), Arg::Texts(fields), Arg::Blobs(salts), Arg::Texts(values)];
+        let keys = openings.iter().map(|opened| opened.key).collect();
+        let sealed = openings.iter().map(|opened| opened.sealed.clone()).collect();
+        let args = [Arg::I64s(seqs), Arg::Texts(fields), Arg::I64s(keys), Arg::Blobs(sealed)];
         tx.run(OPENINGS_POSTGRES, &args).await?
     } else {
-        let rows: Vec<_> = openings
-            .iter()
-            .map(|o| (o.seq, o.field, Hash(o.salt).to_string(), o.value.as_str()))
-            .collect();
-        tx.run(OPENINGS_SQLITE, &args![json(&rows)?]).await?
+        let mut blob = Vec::with_capacity(openings.iter().map(|one| one.sealed.len()).sum());
+        let mut rows = Vec::with_capacity(openings.len());
+        for opened in openings {
+            let (at, length) = (blob.len(), opened.sealed.len());
+            rows.push((opened.seq, opened.field, opened.key, at, length));
+            blob.extend(&opened.sealed);
+        }
+        tx.run(OPENINGS_SQLITE, &args![blob, json(&rows)?]).await?
     };
     all_rows(inserted, openings.len())
 }

@@ -3,6 +3,7 @@
 use super::{
     Arg, Query, Row, StoreError, Tx, postgres::PostgresStore, sqlite::SqliteStore, tx::Conn,
 };
+use bastion_core::limits::VACUUM_SECONDS_MAX;
 use futures_util::future::BoxFuture;
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 use std::path::Path;
@@ -27,19 +28,21 @@ pub struct Options {
     pub durable: bool,
     /// The schema whose tables are meant, on PostgreSQL; its default if none is named.
     pub schema: Option<&'static str>,
+    /// Several processes may open the SQLite file, and it keeps no log beside it that would hold
+    /// what was overwritten. For the few rows of the subjects' keys.
+    pub shared: bool,
 }
 
 impl Options {
     /// For `bastion init`.
-    pub const CREATE: Self = Self { create: true, read_only: false, durable: true, schema: None };
+    pub const CREATE: Self =
+        Self { create: true, read_only: false, durable: true, schema: None, shared: false };
     /// For `bastion serve`: the store must be there.
-    pub const OPEN: Self = Self { create: false, read_only: false, durable: true, schema: None };
+    pub const OPEN: Self = Self { create: false, ..Self::CREATE };
     /// For reading while no gateway runs.
-    pub const READ_ONLY: Self =
-        Self { create: false, read_only: true, durable: true, schema: None };
+    pub const READ_ONLY: Self = Self { read_only: true, ..Self::OPEN };
     /// For an index that can be rebuilt at will.
-    pub const REBUILDABLE: Self =
-        Self { create: true, read_only: false, durable: false, schema: None };
+    pub const REBUILDABLE: Self = Self { durable: false, ..Self::CREATE };
 }
 
 impl Db {
@@ -109,6 +112,26 @@ impl Db {
             Self::Sqlite(store) => store.scrub().await,
             Self::Postgres(_) => Ok(true),
         }
+    }
+
+    /// Leaves no old version of a row in the files of these tables; false where it could not be
+    /// done now. SQLite needs none of it: `secure_delete` zeroes what is overwritten.
+    pub async fn vacuum_full(&self, tables: &[&'static str]) -> Result<bool, StoreError> {
+        let Self::Postgres(store) = self else { return Ok(true) };
+        let mut conn = store.pool().acquire().await?;
+        // What the connection is told here must not stay with the next that takes it.
+        conn.close_on_drop();
+        let wait = format!("SET statement_timeout = '{VACUUM_SECONDS_MAX}s'");
+        sqlx::raw_sql(AssertSqlSafe(wait).into_sql_str()).execute(&mut *conn).await?;
+        let mut done = true;
+        for table in tables {
+            let sql = AssertSqlSafe(format!("VACUUM (FULL) {table}")).into_sql_str();
+            if let Err(error) = sqlx::raw_sql(sql).execute(&mut *conn).await {
+                tracing::warn!(%error, table, "old versions of rows are still in its files");
+                done = false;
+            }
+        }
+        Ok(done)
     }
 
     /// Whether this is PostgreSQL.

@@ -54,7 +54,7 @@ impl SqliteStore {
             let hint = "no file named: write sqlite:/path/to/bastion.db";
             return Err(StoreError::Unfit(hint.into()));
         }
-        let lock = match options.read_only {
+        let lock = match options.read_only || options.shared {
             true => None,
             false => Some(lock_beside(path)?),
         };
@@ -193,9 +193,11 @@ enum Use {
 }
 
 async fn pool(path: &Path, options: &Options, purpose: Use) -> Result<SqlitePool, StoreError> {
-    let synchronous = match options.durable {
-        true => SqliteSynchronous::Full,
-        false => SqliteSynchronous::Normal,
+    let synchronous = match (options.durable, options.shared) {
+        // Without a write-ahead log, a commit is the end of the journal's name in its folder.
+        (true, true) => SqliteSynchronous::Extra,
+        (true, false) => SqliteSynchronous::Full,
+        (false, _) => SqliteSynchronous::Normal,
     };
     let query_only = options.read_only || purpose == Use::Reader;
     let connect = SqliteConnectOptions::new()
@@ -213,9 +215,10 @@ async fn pool(path: &Path, options: &Options, purpose: Use) -> Result<SqlitePool
         // The ledger checkpoints between batches, off the path of a commit.
         .pragma("wal_autocheckpoint", if options.durable { "0" } else { "1000" })
         .pragma("query_only", if query_only { "ON" } else { "OFF" });
-    let connect = match options.read_only {
-        true => connect,
-        false => connect.journal_mode(SqliteJournalMode::Wal),
+    let connect = match (options.read_only, options.shared) {
+        (true, _) => connect,
+        (false, true) => connect.journal_mode(SqliteJournalMode::Delete),
+        (false, false) => connect.journal_mode(SqliteJournalMode::Wal),
     };
     let expected = expected(options, query_only);
     // Once by hand: a pool tries a connection that fails again until its time is up, and then
@@ -243,8 +246,15 @@ type Settings = [(&'static str, &'static str); 8];
 
 fn expected(options: &Options, query_only: bool) -> Settings {
     [
-        ("PRAGMA journal_mode", "wal"),
-        ("PRAGMA synchronous", if options.durable { "2" } else { "1" }),
+        ("PRAGMA journal_mode", if options.shared { "delete" } else { "wal" }),
+        (
+            "PRAGMA synchronous",
+            match (options.durable, options.shared) {
+                (true, true) => "3",
+                (true, false) => "2",
+                (false, _) => "1",
+            },
+        ),
         ("PRAGMA foreign_keys", "1"),
         ("PRAGMA trusted_schema", "0"),
         ("PRAGMA cell_size_check", "1"),

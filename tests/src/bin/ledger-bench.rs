@@ -1,4 +1,4 @@
-//! How fast the log is: `ledger-bench STORE [CALLERS] [SECONDS]`.
+//! How fast the log is: `ledger-bench STORE [CALLERS] [SECONDS] [KEYS]`.
 //!
 //! Two numbers: how long an append takes when nothing else happens, and how many entries a second
 //! are durable with many callers, each of which waits for its entry before it asks for the next.
@@ -7,7 +7,7 @@
 
 use audit_schema::event::{Actor, ActorKind, Event};
 use bastion::{
-    ledger::{Ledger, NewEntry, Opening, SigningKey},
+    ledger::{Ledger, NewEntry, Opening, SigningKey, SubjectKeys},
     store::{Db, Options},
 };
 use std::{
@@ -20,11 +20,14 @@ const IDLE_APPENDS: usize = 500;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut words = std::env::args().skip(1);
-    let store = words.next().ok_or("usage: ledger-bench STORE [CALLERS] [SECONDS]")?;
+    let store = words.next().ok_or("usage: ledger-bench STORE [CALLERS] [SECONDS] [KEYS]")?;
     let callers: usize = words.next().map_or(Ok(512), |word| word.parse())?;
     let seconds: u64 = words.next().map_or(Ok(10), |word| word.parse())?;
     let db = Db::open(&store, Options::CREATE).await?;
-    let opening = Opening::new("bench", SigningKey::from_bytes(&[7; 32]));
+    let beside = std::env::temp_dir().join(format!("ledger-bench-{}.keys", std::process::id()));
+    let keys = words.next().unwrap_or_else(|| format!("sqlite:{}", beside.display()));
+    let keys = SubjectKeys::create(&keys).await?;
+    let opening = Opening::new("bench", SigningKey::from_bytes(&[7; 32]), keys);
     let ledger = Ledger::create(db, "bench.example/log", opening).await?;
     idle(&ledger).await?;
     busy(&ledger, callers, Duration::from_secs(seconds)).await?;
@@ -33,6 +36,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let took = began.elapsed().as_secs_f64();
     println!("verified: {entries} entries in {took:.1} s");
     ledger.close().await;
+    // Another place was named where it is not there.
+    std::fs::remove_file(beside).ok();
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Dies in the middle of a batch: `ledger-crash STORE STEP`, for a test of what is left then.
+//! Dies in the middle of a batch: `ledger-crash STORE STEP KEYS`, for a test of what is left then.
 //!
 //! Prints the seq of each entry that was answered, then dies without unwinding just before the step
 //! of the next batch.
@@ -6,7 +6,7 @@
 use audit_schema::event::{Actor, ActorKind, Event};
 use bastion::{
     ledger::{
-        Hooks, Ledger, NewEntry, Opening, SigningKey,
+        Hooks, Ledger, NewEntry, Opening, SigningKey, SubjectKeys,
         hooks::{Fault, Step},
     },
     store::{Db, Options},
@@ -22,10 +22,12 @@ use std::{
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut words = std::env::args().skip(1);
-    let store = words.next().ok_or("usage: ledger-crash STORE STEP")?;
-    let step = words.next().ok_or("usage: ledger-crash STORE STEP")?;
+    let store = words.next().ok_or("usage: ledger-crash STORE STEP KEYS")?;
+    let step = words.next().ok_or("usage: ledger-crash STORE STEP KEYS")?;
     let step = Step::ALL.into_iter().find(|known| format!("{known:?}") == step);
     let step = step.ok_or("no such step")?;
+    let keys = words.next().ok_or("usage: ledger-crash STORE STEP KEYS")?;
+    let keys = SubjectKeys::open(&keys).await?;
     let armed = Arc::new(AtomicBool::new(false));
     let trigger = Arc::clone(&armed);
     let fault = move |at| {
@@ -35,7 +37,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Fault::None
     };
     let hooks = Hooks { fault: Arc::new(fault), ..Hooks::default() };
-    let opening = Opening { hooks, ..Opening::new("gw-1", SigningKey::from_bytes(&[7; 32])) };
+    let opening = Opening::new("gw-1", SigningKey::from_bytes(&[7; 32]), keys);
+    let opening = Opening { hooks, ..opening };
     let ledger = Ledger::open(Db::open(&store, Options::OPEN).await?, opening).await?;
     for number in 0..10 {
         armed.store(number == 5, Ordering::SeqCst);

@@ -45,7 +45,7 @@ async fn a_write_that_fails_before_the_commit_refuses_and_loses_nothing(world: W
     for (step, fault) in steps.into_iter().flat_map(|s| [(s, Fault::Before), (s, Fault::After)]) {
         let (hooks, armed) = one_fault(step, fault);
         let db = world.db().await;
-        let opening = bastion::ledger::Opening { hooks, ..crate::world::opening("gw-1") };
+        let opening = bastion::ledger::Opening { hooks, ..world.opening("gw-1").await };
         let ledger = bastion::ledger::Ledger::open(db, opening).await.expect("opens");
         ledger.append("before", secret()).await.expect("appends");
         armed.store(true, Ordering::SeqCst);
@@ -85,7 +85,7 @@ async fn a_commit_of_unknown_outcome_ends_the_writer_unanswered(world: World) {
         let (survives, ends) = survivor();
         let (hooks, armed) = one_fault(step, fault);
         let hooks = Hooks { fatal: survives.fatal, ..hooks };
-        let opening = bastion::ledger::Opening { hooks, ..crate::world::opening("gw-1") };
+        let opening = bastion::ledger::Opening { hooks, ..world.opening("gw-1").await };
         let db = world.db().await;
         let ledger = bastion::ledger::Ledger::open(db, opening).await.expect("opens");
         armed.store(true, Ordering::SeqCst);
@@ -108,7 +108,8 @@ async fn a_process_that_dies_at_any_step_leaves_whole_batches(world: World) {
     for step in Step::ALL {
         let program = env!("CARGO_BIN_EXE_ledger-crash");
         let mut child = std::process::Command::new(program);
-        let output = child.args([world.url(), format!("{step:?}")]).output().expect("runs");
+        let output =
+            child.args([world.url(), format!("{step:?}"), world.keys()]).output().expect("runs");
         assert_eq!(output.status.code(), None, "{step:?}: {output:?}");
         let answered = String::from_utf8(output.stdout).expect("text");
         assert_eq!(answered.lines().count(), 5, "{step:?}");

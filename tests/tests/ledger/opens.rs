@@ -1,8 +1,8 @@
 //! Opening: the store must be ours, keep its word, and hold.
 
-use crate::world::{World, entry, entry_of, on_both_stores, opening};
+use crate::world::{World, entry, entry_of, on_both_stores};
 use bastion::{
-    ledger::{Ledger, OpenError, Opening, SigningKey},
+    ledger::{Ledger, OpenError, Opening, SigningKey, open::Signing},
     store::{Db, Options, StoreError},
 };
 use bastion_tests::postgres::Cluster;
@@ -37,7 +37,8 @@ async fn an_empty_store_is_refused(world: World) {
 
 async fn another_key_is_refused(world: World) {
     world.create().await.close().await;
-    let opening = Opening::new("gw-1", SigningKey::from_bytes(&[8; 32]));
+    let ours = world.opening("gw-1").await;
+    let opening = Opening { signing: Signing::Key(SigningKey::from_bytes(&[8; 32])), ..ours };
     let refused = Ledger::open(world.db().await, opening).await.map(drop);
     assert!(matches!(refused, Err(OpenError::Mismatch(_))), "{refused:?}");
 }
@@ -51,7 +52,8 @@ async fn another_schema_is_refused(world: World) {
 
 async fn a_second_log_is_refused(world: World) {
     let ledger = world.create().await;
-    let refused = Ledger::create(ledger.db().clone(), "other", opening("gw-1")).await.map(drop);
+    let refused =
+        Ledger::create(ledger.db().clone(), "other", world.opening("gw-1").await).await.map(drop);
     assert!(matches!(refused, Err(OpenError::Mismatch(_))), "{refused:?}");
 }
 
@@ -69,8 +71,9 @@ async fn what_was_tampered_with_is_named(world: World) {
         ("UPDATE head SET leaf = (SELECT leaf FROM customer_heads)", None),
         ("UPDATE head SET time = time - 1", Some(7)),
         ("UPDATE customer_heads SET seq = seq - 1", Some(7)),
-        ("UPDATE openings SET value = 'another'", Some(1)),
-        ("INSERT INTO openings SELECT 2, 'another', salt, value FROM openings", Some(2)),
+        ("UPDATE openings SET sealed = entries.line FROM entries WHERE entries.seq = 2", Some(1)),
+        ("UPDATE openings SET field = 'another'", Some(1)),
+        ("INSERT INTO openings SELECT 2, field, key, sealed FROM openings", Some(2)),
     ];
     for (sql, named) in cases {
         let world = world.another().await;
@@ -100,7 +103,7 @@ async fn a_gateway_of_the_same_name_is_refused(world: World) {
             let refused = world.open().await.map(drop);
             assert!(matches!(refused, Err(OpenError::Store(StoreError::Unavailable(_)))));
             world.open_as("gw-2").await.expect("another name opens").close().await;
-            let beside = opening("gw-1").beside_gateway();
+            let beside = world.opening("gw-1").await.beside_gateway();
             let beside = Ledger::open(world.db().await, beside).await.expect("a command opens");
             beside.append("test", vec![entry("beside")]).await.expect("appends");
         }
@@ -132,9 +135,10 @@ async fn a_store_can_be_read_without_writing_a_byte() {
         }
         let before = std::fs::read(world.file()).expect("the file");
         let db = Db::open(&world.url(), Options::READ_ONLY).await.expect("opens");
-        let head = bastion::ledger::open::verify_tail(&db).await.expect("holds");
+        let keys = world.opening("gw-1").await.keys;
+        let head = bastion::ledger::open::verify_tail(&db, &keys).await.expect("holds");
         assert_eq!(head.size(), 2);
-        let writer = Ledger::open(db.clone(), opening("gw-1")).await.expect("opens");
+        let writer = Ledger::open(db.clone(), world.opening("gw-1").await).await.expect("opens");
         assert!(writer.append("test", vec![entry("two")]).await.is_err());
         writer.close().await;
         assert_eq!(std::fs::read(world.file()).expect("the file"), before);

@@ -1,6 +1,6 @@
 //! Several gateways on one PostgreSQL.
 
-use crate::world::{World, entry_of, opening};
+use crate::world::{World, entry_of};
 use bastion::{
     args,
     ledger::{Ledger, LedgerError},
@@ -135,7 +135,7 @@ async fn a_role_that_can_only_append_is_enough() {
         .expect("role");
     let url = world.url().replace("bastion@", "bastion_gateway@");
     let db = Db::open(&url, Options::OPEN).await.expect("opens");
-    let ledger = Ledger::open(db, opening("gw-1")).await.expect("opens");
+    let ledger = Ledger::open(db, world.opening("gw-1").await).await.expect("opens");
     let secret = entry_of("acme", "x").with("note", "a note");
     ledger.append("test", vec![secret]).await.expect("appends");
     ledger.started("digest", 0).await.expect("records");

@@ -2,7 +2,7 @@
 
 use audit_schema::event::{Actor, ActorKind, Event};
 use bastion::{
-    ledger::{Hooks, Ledger, NewEntry, OpenError, Opening},
+    ledger::{Hooks, Ledger, NewEntry, OpenError, Opening, SubjectKeys},
     store::{Db, Options, StoreError},
 };
 use bastion_core::id::CustomerId;
@@ -86,21 +86,31 @@ impl World {
     pub async fn db(&self) -> Db {
         Db::open(&self.url(), Options::OPEN).await.expect("the store opens")
     }
+    /// The keys of data subjects, in a folder of their own.
+    pub fn keys(&self) -> String {
+        format!("sqlite:{}", self.dir.join("keys/subjects.db").display())
+    }
+    /// What a gateway brings, with the same keys each time.
+    pub async fn opening(&self, gateway: &str) -> Opening {
+        std::fs::create_dir_all(self.dir.join("keys")).expect("a folder");
+        let keys = SubjectKeys::create(&self.keys()).await.expect("the keys open");
+        Opening::new(gateway, key(), keys)
+    }
     /// A new log.
     pub async fn create(&self) -> Ledger {
         self.create_with(Hooks::default()).await
     }
     pub async fn create_with(&self, hooks: Hooks) -> Ledger {
         let db = Db::open(&self.url(), Options::CREATE).await.expect("a new store");
-        let opening = Opening { hooks, ..opening("gw-1") };
+        let opening = Opening { hooks, ..self.opening("gw-1").await };
         Ledger::create(db, ORIGIN, opening).await.expect("a new log")
     }
     /// The log that is there.
     pub async fn open(&self) -> Result<Ledger, OpenError> {
-        Ledger::open(self.db().await, opening("gw-1")).await
+        self.open_as("gw-1").await
     }
     pub async fn open_as(&self, gateway: &str) -> Result<Ledger, OpenError> {
-        Ledger::open(self.db().await, opening(gateway)).await
+        Ledger::open(self.db().await, self.opening(gateway).await).await
     }
     /// What somebody who owns the machine can do: SQL past every trigger, while no gateway runs.
     pub async fn tamper(&self, sql: &str) {
@@ -149,11 +159,6 @@ impl Drop for World {
     fn drop(&mut self) {
         std::fs::remove_dir_all(&self.dir).expect("removing the temporary folder");
     }
-}
-
-/// What a gateway brings, with the same key each time.
-pub fn opening(gateway: &str) -> Opening {
-    Opening::new(gateway, key())
 }
 
 /// The log's key: always the same, so that a store can be opened again.

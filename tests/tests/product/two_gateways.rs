@@ -25,6 +25,7 @@ impl Second {
         let listen = first.lines().find(|line| line.starts_with("listen = ")).unwrap();
         let config = first
             .replace("gateway = \"gw-1\"", "gateway = \"gw-2\"")
+            .replace("[erasure]", "[erasure]\nkeys = \"../keys/subjects.db\"")
             .replace(listen, &format!("listen = \"127.0.0.1:{port}\""));
         assert_ne!(first, config);
         let copy = "mkdir -m 700 gw-2 gw-2/run gw-2/recordings && cp -a keys policies gw-2/";

@@ -3,7 +3,7 @@
 use super::Verify;
 use crate::{
     api::{Call, Fault, Reply, print, reading},
-    ledger::{OpenError, reading::openings as openings_between},
+    ledger::OpenError,
 };
 use audit_schema::{commit::Opening, entry::Entry, merkle::Frontier};
 use bastion_core::id::CustomerId;
@@ -74,7 +74,8 @@ pub(super) async fn verify(call: &mut Call<'_>, ask: &Verify) -> Result<Reply, F
     }
     let mut tree = (from == 0).then(Frontier::new);
     let mut opened = 0;
-    let mut lines = call.app.ledger.lines(from, to).await?;
+    let ledger = &call.app.ledger;
+    let mut lines = ledger.lines(from, to).await?;
     let mut openings = Vec::new().into_iter().peekable();
     while let Some(found) = lines.next().await? {
         if let Some(tree) = &mut tree {
@@ -83,7 +84,7 @@ pub(super) async fn verify(call: &mut Call<'_>, ask: &Verify) -> Result<Reply, F
         let seq = found.entry.seq;
         if (seq - from).is_multiple_of(OPENINGS_OF) {
             let end = seq.saturating_add(OPENINGS_OF).min(to);
-            openings = openings_between(call.db(), seq, end).await?.into_iter().peekable();
+            openings = ledger.openings_between(seq..end).await?.into_iter().peekable();
         }
         while let Some(opening) = openings.next_if(|opening: &Opening| opening.seq == seq) {
             opening.check(&found.entry).map_err(|bad| {

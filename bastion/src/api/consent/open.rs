@@ -381,7 +381,8 @@ async fn append(
     }
     let handles: Vec<&str> = terms.operators.iter().map(|named| named.handle.as_str()).collect();
     if !handles.is_empty() {
-        entry = entry.with("handle", handles.join(" "));
+        let named = terms.operators.iter().map(|named| named.id.as_str());
+        entry = entry.with("handle", handles.join(" ")).owned_by("handle", named);
     }
     batch.append(entry).await
 }

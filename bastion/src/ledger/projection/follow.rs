@@ -9,10 +9,7 @@ use super::{
 };
 use crate::{
     args,
-    ledger::{
-        Ledger,
-        reading::{self, Verified},
-    },
+    ledger::{Ledger, reading::Verified},
     metrics::{Alarm, METRICS},
     store::{Db, Query, StoreError, Tx},
 };
@@ -44,7 +41,7 @@ impl Follower {
     pub async fn run(mut self) {
         let mut size = self.ledger.size();
         loop {
-            let outcome = advance(&self.index, self.ledger.db(), &mut self.contexts).await;
+            let outcome = advance(&self.index, &self.ledger, &mut self.contexts).await;
             METRICS.alarm(Alarm::Projection, outcome.is_err());
             match outcome {
                 Ok(seen) => {
@@ -80,14 +77,14 @@ async fn pause(millis: u64) {
 /// Folds what the index has not seen; answers how many entries it has seen then.
 pub(super) async fn advance(
     index: &Db,
-    log: &Db,
+    log: &Ledger,
     contexts: &mut Contexts,
 ) -> Result<u64, ProjectionError> {
     loop {
         let mut tx = Tx::begin_write(index.writer().await?).await?;
         let cursor = take_cursor(&mut tx).await?;
         let end = cursor + INDEX_ROWS_AT_ONCE;
-        let mut lines = reading::lines(log, cursor, end).await?.with_openings();
+        let mut lines = log.lines(cursor, end).await?.with_openings(log.keys());
         let mut rows = Vec::new();
         while let Some(found) = lines.next().await? {
             look_up(&mut tx, contexts, &found).await?;

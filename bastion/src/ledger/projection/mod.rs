@@ -83,7 +83,7 @@ impl Projection {
     /// from the log's openings is then gone from here too.
     pub async fn rebuild(&self) -> Result<u64, ProjectionError> {
         schema::reset(&self.index, &self.ledger).await?;
-        follow::advance(&self.index, self.ledger.db(), &mut fold::Contexts::default()).await
+        follow::advance(&self.index, &self.ledger, &mut fold::Contexts::default()).await
     }
 
     /// How many entries the index has yet to see.
