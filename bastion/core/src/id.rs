@@ -71,6 +71,8 @@ id!(/** An operator: a pseudonym, `op-…`. */ OperatorId, "operator id", false,
 id!(/** A security officer: `of-…`. */ OfficerId, "officer id", false, "of-");
 id!(/** A change that an officer proposed: `c-…`. */ ChangeId, "change", false, "c-");
 id!(/** An approver of a customer: `ap-…`. */ ApproverId, "approver id", false, "ap-");
+id!(/** A new set of approvers that waits: `as-…`. */ SetChangeId, "change", false, "as-");
+id!(/** A reset of approvers: `ar-…`. */ ResetId, "reset", false, "ar-");
 id!(/** What a person is called when typed: `olga`. Personal data. */ Handle, "name", true, "h-");
 id!(/** A customer: `acme`. */ CustomerId, "customer id", false, "c-");
 id!(/** A service of a customer: `acme-pg`. */ ServiceId, "service id", false, "s-");

@@ -10,6 +10,7 @@
 //! whether the log and the customer permitted it.
 
 pub mod algorithm;
+pub mod approver_set;
 #[cfg(feature = "policy")]
 pub mod authorize;
 pub mod carried;
@@ -24,6 +25,7 @@ pub mod escape;
 pub mod file_rule;
 pub mod hostcert;
 pub mod id;
+pub mod krl;
 pub mod lease;
 pub mod limits;
 pub mod operator;

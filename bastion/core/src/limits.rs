@@ -6,6 +6,7 @@ mod https;
 mod ingress;
 mod proof;
 mod log;
+mod vm;
 
 pub use erasure::*;
 pub use forwards::*;
@@ -13,6 +14,7 @@ pub use https::*;
 pub use ingress::*;
 pub use proof::*;
 pub use log::*;
+pub use vm::*;
 
 /// A command line: what Linux hands to one `execve` argument (MAX_ARG_STRLEN, 128 KiB).
 pub const COMMAND_BYTES_MAX: usize = 128 * 1024;

@@ -163,6 +163,24 @@ pub fn verify_signature(check: &SignatureCheck<'_>) -> Result<Signed, BadSignatu
     })
 }
 
+/// Who signed bytes in a namespace: the key in the signature, which proves that somebody holds it
+/// and nothing else.
+pub fn verify_possession(
+    armored: &str,
+    wanted: &str,
+    bytes: &[u8],
+) -> Result<PublicKey, BadSignature> {
+    let sig = parse(armored)?;
+    if sig.namespace() != wanted {
+        let found = printable(sig.namespace());
+        return Err(BadSignature::Namespace { found, wanted: wanted.to_owned() });
+    }
+    accept_signature(sig.public_key(), sig.signature())?;
+    verify_bytes(&sig, bytes)?;
+    security_key_flags(&sig)?;
+    Ok(PublicKey::from(sig.public_key().clone()))
+}
+
 /// One armor, one spelling: what was parsed must print as it came, but for the last newline.
 fn parse(armored: &str) -> Result<SshSig, BadSignature> {
     if armored.len() > SIGNATURE_BYTES_MAX {

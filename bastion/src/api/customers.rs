@@ -82,7 +82,7 @@ async fn take_on(call: &Call<'_>, add: Add) -> Result<Reply, Fault> {
     change.await?.into_inner();
     Ok(Reply::Said {
         text: format!(
-            "added customer {customer}; next: `approver add … --customer {customer}` and \
+            "added customer {customer}; next: `approver invite … --customer {customer}` and \
              `service add … --customer {customer}`\n"
         ),
         json: json!({ "customer": customer }),

@@ -82,9 +82,13 @@ const TABLE: &[(&str, Effect)] = &[
     // An approval runs the change, and that is what waits or not.
     ("change approve", Alone),
     ("change refuse", Alone),
-    ("approver add", Loosens(Itself)),
+    ("approver invite", Loosens(Itself)),
+    // Rests on the invitation and on the signature, not on who brings them.
+    ("approver enrol", Alone),
+    ("approver void", Alone),
     // Takes the customer's control away, not the operators'.
-    ("approver remove", Loosens(Itself)),
+    ("approver reset", Loosens(Itself)),
+    ("approver stop-reset", Alone),
     ("approver list", Reads),
     // ---- inventory
     ("customer add", Alone),

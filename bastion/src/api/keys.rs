@@ -70,6 +70,12 @@ pub fn parse(text: &str) -> Result<PersonKey, Fault> {
     Ok(PersonKey { fingerprint: key.fingerprint(HashAlg::Sha256).to_string(), line })
 }
 
+/// A key that was proven by a signature.
+pub fn of(key: PublicKey) -> Result<PersonKey, Fault> {
+    let line = key.to_openssh().map_err(|bad| Fault::Usage(format!("not a public key: {bad}")))?;
+    parse(&line)
+}
+
 impl Call<'_> {
     /// A key that is given as `--key`, or on standard input where that is `-`.
     pub async fn key(&mut self, given: &str) -> Result<PersonKey, Fault> {

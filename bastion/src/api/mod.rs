@@ -40,6 +40,7 @@ mod rows;
 mod services;
 pub mod session;
 pub mod socket;
+mod token;
 mod tree;
 mod values;
 mod vms;
@@ -204,6 +205,9 @@ pub async fn sweep(app: Arc<App>) {
     loop {
         if let Err(error) = expire(&app, crate::clock::now()).await {
             tracing::warn!(%error, "tickets that ran out cannot be ended");
+        }
+        if let Err(error) = approvers::reset::sweep(&app, crate::clock::now()).await {
+            tracing::warn!(%error, "resets of approvers cannot be told or made");
         }
         tokio::time::sleep(Duration::from_millis(TICKET_SWEEP_MILLIS)).await;
     }

@@ -41,9 +41,17 @@ const TABLE: &[(&str, &[ActorKind])] = &[
     ("change show", &[Officer]),
     ("change approve", &[Officer]),
     ("change refuse", &[Officer]),
-    ("approver add", &[Officer]),
-    ("approver remove", &[Officer]),
-    ("approver list", &[Officer]),
+    // ---- who decides for a customer: the first set by invitation, then the set itself
+    ("approver invite", &[Officer]),
+    ("approver enrol", &[Officer]),
+    ("approver void", &[Approver, Officer]),
+    ("approver change", &[Approver]),
+    ("approver statement", &[Approver]),
+    ("approver sign", &[Approver]),
+    ("approver drop", &[Approver]),
+    ("approver reset", &[Officer]),
+    ("approver stop-reset", &[Approver, Officer]),
+    ("approver list", &[Approver, Officer]),
     // ---- officers: inventory
     ("customer add", &[Officer]),
     ("customer notify", &[Officer]),
@@ -112,11 +120,16 @@ mod tests {
                 assert!(!permits(role, command), "{role:?} must not run {command}");
             }
         }
+        for command in ["approver change", "approver statement", "approver sign", "approver drop"] {
+            for role in [Operator, Officer, Local] {
+                assert!(!permits(role, command), "{role:?} must not run {command}");
+            }
+        }
         for (command, _) in TABLE {
             assert!(!permits(ActorKind::Gateway, command));
             let first = command.split(' ').next().unwrap();
             let groups = [
-                "operator", "officer", "change", "approver", "customer", "service", "vm", "policy",
+                "operator", "officer", "change", "customer", "service", "vm", "policy",
             ];
             if groups.contains(&first) || ["ca", "recording"].contains(&first) {
                 for role in [Operator, Approver, Local] {

@@ -199,18 +199,18 @@ async fn insert(
     replaces: Option<&InstanceId>,
 ) -> Result<VmInstance, ChangeError> {
     let sql = "INSERT INTO instances \
-               (id, vm, service, customer, region, zone, address, added_at) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+               (id, vm, service, customer, region, zone, address, added_at, approver_epoch) \
+               SELECT $1, $2, $3, id, $4, $5, $6, $7, approver_epoch FROM customers WHERE id = $8";
     let now = batch.now();
     let row = args![
         instance.id.as_str(),
         instance.vm.as_str(),
         instance.service.as_str(),
-        instance.customer.as_str(),
         instance.region.as_str(),
         instance.zone.as_str(),
         instance.address.as_str(),
-        now
+        now,
+        instance.customer.as_str()
     ];
     batch.tx().run(sql, &row).await?;
     let sql = "INSERT INTO accounts (instance, name, level, unix_user) VALUES ($1, $2, $3, $4)";

@@ -5,7 +5,7 @@ use super::{
     files::{fresh_key, line, write},
     place::Place,
 };
-use russh::keys::ssh_key::LineEnding;
+use russh::keys::{HashAlg, PrivateKey, ssh_key::LineEnding};
 use std::{
     io::Write as _,
     path::PathBuf,
@@ -57,6 +57,21 @@ impl Person {
     pub fn public_key(&self, place: &Place) -> Result<String, DemoError> {
         let file = self.key_file(place).with_extension("pub");
         std::fs::read_to_string(&file).doing(format!("read {file:?}"))
+    }
+
+    /// What they bring to be enrolled as an approver: the token of their invitation and, below it,
+    /// the signature that proves that they hold their key.
+    pub fn enrolment(&self, place: &Place, invited: &str) -> Result<String, DemoError> {
+        let wrong = |what: &str| DemoError::Gateway(format!("an invitation without {what}"));
+        let invited: serde_json::Value =
+            serde_json::from_str(invited).map_err(|error| wrong(&error.to_string()))?;
+        let word = |field: &str| invited[field].as_str().ok_or_else(|| wrong(field));
+        let file = self.key_file(place);
+        let text = std::fs::read_to_string(&file).doing(format!("read {file:?}"))?;
+        let signature = PrivateKey::from_openssh(&text)?
+            .sign(word("namespace")?, HashAlg::Sha512, word("statement")?.as_bytes())?
+            .to_pem(LineEnding::LF)?;
+        Ok(format!("{}\n{signature}", word("token")?))
     }
 
     /// `ssh bastion COMMAND`, as this person, with this on standard input; the answer must be

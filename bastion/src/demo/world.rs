@@ -32,8 +32,9 @@ pub fn set_up(place: &Place, vms: &[Vm], separation: &Separation) -> Result<(), 
         odile.says(&["customer", "add", customer, "--name", name])?;
         let key = recording_key(place, service)?;
         odile.says_with(&["service", "add", service, "--customer", customer], &key)?;
-        let add = ["approver", "add", approver.handle, "--customer", customer, "--key", "-"];
-        odile.says_with(&add, &approver.public_key(place)?)?;
+        let invite = ["approver", "invite", approver.handle, "--customer", customer, "--json"];
+        let invited = odile.says(&invite)?;
+        odile.says_with(&["approver", "enrol"], &approver.enrolment(place, &invited)?)?;
     }
     // Completed a month ago, and more than a year ago.
     odile.takes_on(OLGA, 30)?;

@@ -43,6 +43,18 @@ pub enum Opened {
     Signed { lease: LeaseId, issued: u64 },
 }
 
+/// What an invited approver brings: the token, and the signature that proves the key.
+fn enrolment(invited: &str, key: &PrivateKey) -> String {
+    let invited: serde_json::Value = serde_json::from_str(invited).unwrap();
+    let word = |field: &str| invited[field].as_str().unwrap().to_owned();
+    let signature = key
+        .sign(&word("namespace"), HashAlg::Sha512, word("statement").as_bytes())
+        .unwrap()
+        .to_pem(LineEnding::LF)
+        .unwrap();
+    format!("{}\n{signature}", word("token"))
+}
+
 impl World {
     pub async fn start() -> Self {
         let dir = folder();
@@ -67,7 +79,8 @@ impl World {
         let (_, pem) = bastion::keyfile::make_recording_pair().unwrap();
         run("customer add acme --name Acme", String::new()).await;
         run("service add acme-pg --customer acme", pem).await;
-        run("approver add ada --customer acme --key -", public(&approver_key)).await;
+        let invited = run("approver invite ada --customer acme --json", String::new()).await;
+        run("approver enrol", enrolment(&invited, &approver_key)).await;
         run(
             "operator add olga --key - --team databases --entity Hosting --country DE",
             public(&operator_key),

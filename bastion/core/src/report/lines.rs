@@ -12,7 +12,42 @@ pub(super) enum About {
 
 /// The sentence of an event that is a change of policy, people, keys or inventory.
 pub(super) fn change(event: &Event) -> Option<(About, String)> {
-    person(event).or_else(|| inventory(event).map(|what| (About::Entry, what)))
+    let other = || approvers(event).or_else(|| inventory(event)).map(|what| (About::Entry, what));
+    person(event).or_else(other)
+}
+
+/// Who decides for the customer, and how that changed.
+fn approvers(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::ApproverInvited { approver, expires_at, .. } => {
+            format!("approver {approver} invited, until {expires_at}")
+        }
+        Event::ApproverInvitationVoided { approver } => format!("invitation {approver} voided"),
+        Event::ApproversChangeProposed { change, revision, statement } => {
+            format!("a new set of approvers proposed as {change}, {}, {revision}", short(statement))
+        }
+        Event::ApproversChangeSigned { change, fingerprint, .. } => {
+            format!("the new set {change} signed by {fingerprint}")
+        }
+        Event::ApproversChangeDropped { change } => format!("the new set {change} dropped"),
+        Event::ApproversChanged { change, revision, signatures_needed, .. } => format!(
+            "the set of approvers is {change} from here on, revision {revision}; a consent takes \
+             {signatures_needed} signature(s)"
+        ),
+        Event::ApproversResetBegun { reset, effective_at } => {
+            format!("officers reset all approvers ({reset}), in force at {effective_at}")
+        }
+        Event::ApproversResetReminded { reset, effective_at } => {
+            format!("the approvers are told again of {reset}, in force at {effective_at}")
+        }
+        Event::ApproversResetStopped { reset } => format!("the reset {reset} stopped"),
+        Event::ApproversReset { epoch, removed, reset } => format!(
+            "all {} approver(s) ended by the officers' reset {reset}; VM instances from before \
+             take no consent of those who follow (epoch {epoch})",
+            removed.len()
+        ),
+        _ => return None,
+    })
 }
 
 fn person(event: &Event) -> Option<(About, String)> {
@@ -70,7 +105,7 @@ fn inventory(event: &Event) -> Option<String> {
         Event::ChangeRefused { proposal, proposer, .. } => {
             format!("change {proposal} of {proposer} refused")
         }
-        Event::ApproverAdded { approver } => format!("approver {approver} added"),
+        Event::ApproverAdded { approver, .. } => format!("approver {approver} added"),
         Event::ApproverRemoved { approver } => format!("approver {approver} removed"),
         Event::CustomerAdded { signatures_needed } => {
             format!("customer taken on; a consent takes {signatures_needed} signature(s)")

@@ -19,7 +19,7 @@ use audit_schema::{
 };
 use bastion_core::{
     consent::{
-        ApproverKey, BadSignature, SignatureCheck, Signed, TicketEvent, TicketState,
+        ApproverKey, BadSignature, SignatureCheck, Signed, Ticket, TicketEvent, TicketState,
         verify_signature,
     },
     id::{CustomerId, TicketId},
@@ -91,6 +91,7 @@ async fn sign(
         signed_already: &already,
     };
     let signed = verify_signature(&check).map_err(refused)?;
+    of_their_epoch(batch.tx(), ticket).await?;
     let needed = signed.statement().signatures_needed;
     let now = already.len() as u64 + 1;
     let state = stored.step(TicketEvent::Signed { now, needed })?;
@@ -105,6 +106,26 @@ async fn sign(
     notices::enqueue(batch, &notice).await?;
     let fingerprint = signed.fingerprint().to_owned();
     Ok(Decided { stored, state, fingerprint, now, needed })
+}
+
+/// An instance knows the approvers of its own epoch alone: those who follow a reset by officers
+/// decide nothing about what lived before it.
+async fn of_their_epoch(tx: &mut Tx, ticket: &Ticket) -> Result<(), ChangeError> {
+    let sql = "SELECT i.vm FROM instances i JOIN customers c ON c.id = i.customer \
+               WHERE i.id = $1 AND i.approver_epoch <> c.approver_epoch";
+    for scoped in &ticket.terms.instances {
+        if let Some(row) = tx.row_opt(sql, &args![scoped.instance.as_str()]).await? {
+            return Err(ChangeError::refused(
+                "signature-epoch",
+                format!(
+                    "{} is older than the officers' reset of the approvers, and takes no consent \
+                     of those who follow: it has to be rebuilt",
+                    row.text(0)?
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn refused(bad: BadSignature) -> ChangeError {

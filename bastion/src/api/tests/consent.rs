@@ -113,16 +113,7 @@ async fn two_of_two_approvers_have_to_sign_and_they_are_two() {
         .officer("vm add pg.duo --service duo-pg --address 127.0.0.1:9 --account dba:data", "")
         .await
         .done();
-    let mut people = Vec::new();
-    for name in ["dan", "dora"] {
-        let key = world.key(name);
-        let add = format!("approver add {name} --customer duo --key - --json");
-        let json = world.officer(&add, &key).await.json();
-        let kind = audit_schema::event::ActorKind::Approver;
-        let mut person = super::caller(kind, text(&json, "approver"), name);
-        person.customer = Some("duo".parse().unwrap());
-        people.push(person);
-    }
+    let people = world.enrol_all(&["dan", "dora"], "duo").await;
     let ask = ASK.replace("pg-1.acme", "pg.duo");
     let json = world.run(&world.olga, &ask, b"").await.json();
     let ticket = text(&json, "ticket").to_owned();

@@ -40,7 +40,7 @@ impl World {
         tables
     }
 
-    async fn write(&self, sql: &'static str) {
+    pub async fn write(&self, sql: &'static str) {
         let written = self.app.ledger.record("test rows", move |batch| {
             Box::pin(async move {
                 batch.tx().run(sql, &[]).await?;
@@ -181,6 +181,7 @@ async fn every_command_that_loosens_waits() {
     let (world, _) = two().await;
     world.officer("customer notify acme --hook keep", "").await.done();
     world.officer("operator disable olga", "").await.done();
+    world.officer("customer add initech --name Initech", "").await.done();
     let policy = world.app.config.policies.join("access.cedar");
     let text = std::fs::read_to_string(&policy).unwrap();
     std::fs::write(&policy, format!("{text}\n// One line more is another policy.\n")).unwrap();
@@ -194,8 +195,8 @@ async fn every_command_that_loosens_waits() {
         ("operator key add", "olga --key -".into(), &key),
         ("officer add", "new --key -".into(), &key),
         ("officer remove", "omar".into(), &key),
-        ("approver add", "new --customer acme --key -".into(), &key),
-        ("approver remove", "ada --customer acme".into(), &key),
+        ("approver invite", "new --customer initech".into(), &key),
+        ("approver reset", "acme --reason all left".into(), &key),
         ("customer notify", "acme".into(), &key),
         ("service add", "new --customer acme".into(), &pem),
         ("service recording-key", "acme-pg".into(), &pem),

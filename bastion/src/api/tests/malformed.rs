@@ -162,10 +162,13 @@ fn inputs<'a>(world: &'a World, cases: &mut Vec<Case<'a>>) {
         add,
         "operator key add olga --key -",
         "officer add new --key -",
-        "approver add new --customer acme --key -",
         "vm certify pg-1.acme",
+        "approver enrol",
     ] {
         cases.extend(keys.iter().map(|key| (&world.odile, line.to_owned(), key.clone())));
+    }
+    for line in ["approver change --add new --key -", "approver change --rekey ada --key -"] {
+        cases.extend(keys.iter().map(|key| (&world.ada, line.to_owned(), key.clone())));
     }
     let pem = &world.pem;
     let pems = [
@@ -271,9 +274,11 @@ const ID_PLACES: &[&str] = &[
     "change show {}",
     "change approve {}",
     "change refuse {} --reason x",
-    "approver remove {} --customer acme",
-    "approver remove ada --customer {}",
-    "approver add new --customer {} --key x",
+    "approver invite {} --customer acme",
+    "approver invite new --customer {}",
+    "approver void {} --customer acme",
+    "approver reset {} --reason x",
+    "approver stop-reset --customer {}",
     "customer add {} --name x",
     "customer notify {}",
     "service add {} --customer acme",
@@ -397,7 +402,10 @@ const OF_AN_OFFICER: &[&str] = &[
     "operator list --customer acme",
     "officer add",
     "officer remove",
-    "approver add x",
+    "approver invite x",
+    "approver void x",
+    "approver reset acme",
+    "approver stop-reset",
     "approver list acme",
     "customer add x",
     "service sources acme-pg",

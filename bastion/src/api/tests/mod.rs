@@ -1,6 +1,7 @@
 //! Commands against a real deployment in a temporary folder: real keys, a real log on SQLite, and
 //! the `ssh-keygen` of this machine where something is signed.
 
+mod approvers;
 mod consent;
 mod dual;
 mod https;
@@ -150,11 +151,7 @@ impl World {
             let add = format!("service add {customer}-pg --customer {customer}");
             let pem = world.pem.clone();
             world.officer(&add, &pem).await.done();
-            let key = world.key(approver);
-            let add = format!("approver add {approver} --customer {customer} --key - --json");
-            let json = world.officer(&add, &key).await.json();
-            let mut person = caller(ActorKind::Approver, text(&json, "approver"), approver);
-            person.customer = Some(customer.parse().unwrap());
+            let person = world.enrol(approver, customer).await;
             match approver {
                 "ada" => world.ada = person,
                 _ => world.gus = person,
@@ -187,6 +184,25 @@ impl World {
             world.officer(&add, "").await.done();
         }
         world
+    }
+
+    /// Makes a key, is invited with it and enrols it.
+    pub async fn enrol(&self, approver: &str, customer: &str) -> Caller {
+        self.key(approver);
+        let brought = self.invited(approver, customer).await;
+        let json = self.officer("approver enrol --json", &brought).await.json();
+        let mut person = caller(ActorKind::Approver, text(&json, "approver"), approver);
+        person.customer = Some(customer.parse().unwrap());
+        person
+    }
+
+    /// What somebody brings who was invited: the token, and a signature by the key of that name.
+    pub async fn invited(&self, approver: &str, customer: &str) -> String {
+        let invite = format!("approver invite {approver} --customer {customer} --json");
+        let json = self.officer(&invite, "").await.json();
+        let (namespace, statement) = (text(&json, "namespace"), text(&json, "statement"));
+        let signature = self.sign(approver, namespace, statement.as_bytes());
+        format!("{}\n{signature}", text(&json, "token"))
     }
 
     /// Makes a key pair; the public line.
@@ -295,6 +311,10 @@ const TABLES: &[(&str, &str)] = &[
     ("officers", "SELECT * FROM officers"),
     ("proposals", "SELECT * FROM proposals"),
     ("approvers", "SELECT * FROM approvers"),
+    ("invitations", "SELECT * FROM invitations"),
+    ("set_changes", "SELECT * FROM set_changes"),
+    ("approver_signatures", "SELECT * FROM approver_signatures"),
+    ("approver_resets", "SELECT * FROM approver_resets"),
     ("keys", "SELECT * FROM keys"),
     ("training", "SELECT * FROM training"),
     ("customers", "SELECT * FROM customers"),

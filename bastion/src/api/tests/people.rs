@@ -90,24 +90,6 @@ async fn officers_come_and_go_but_the_last_one_stays() {
 }
 
 #[tokio::test]
-async fn an_approver_who_goes_takes_their_open_consents_along() {
-    let world = World::new().await;
-    let ask = "request pg-1.acme --account dba --reason SECURITY_REVIEW --for 1h --note x --json";
-    let json = world.run(&world.olga, ask, b"").await.json();
-    let ticket = text(&json, "ticket");
-    let bytes = world.run(&world.ada, &format!("consent statement {ticket}"), b"").await.done();
-    let signature = world.sign("ada", "operator-consent@bastion.example", bytes.as_bytes());
-    let decide = format!("consent decide {ticket}");
-    world.run(&world.ada, &decide, signature.as_bytes()).await.done();
-    world.lease("l-on-it", Some(ticket)).await;
-    world.officer("approver remove ada --customer acme", "").await.done();
-    assert_eq!(world.cause("l-on-it").await.as_deref(), Some("consent_withdrawn"));
-    let status = world.run(&world.olga, &format!("status {ticket} --json"), b"").await.json();
-    assert_eq!(text(&status, "state"), "ended");
-    world.run(&world.ada, "consent list", b"").await.fails(3, "has ended");
-}
-
-#[tokio::test]
 async fn operators_are_shown_changed_and_given_keys() {
     let world = World::new().await;
     world.officer("operator change olga --team storage and more --country FR", "").await.done();

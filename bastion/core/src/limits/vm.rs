@@ -1,0 +1,26 @@
+//! The bounds of the VM's side and of its approvers: enrolment, sets, revocation, reconciliation.
+
+/// Bytes of randomness in a one-time token: 160 bits, which nobody guesses.
+pub const TOKEN_BYTES: usize = 20;
+
+/// How long an approver's invitation can be used, in seconds: a week, as it goes to another company.
+pub const INVITATION_SECONDS: i64 = 7 * 24 * 3600;
+
+/// Invitations of one customer that wait.
+pub const INVITATIONS_OPEN_MAX: u64 = 16;
+
+/// Approvers of one customer: as many as may have to sign.
+pub const APPROVERS_MAX: usize = 16;
+
+/// How long a new set waits for its signatures, in seconds: two weeks.
+pub const SET_CHANGE_SECONDS: i64 = 14 * 24 * 3600;
+
+/// New sets of one customer that wait at once.
+pub const SET_CHANGES_OPEN_MAX: u64 = 8;
+
+/// How long a reset of a customer's approvers waits, in seconds: 72 hours, so that whoever is told
+/// of it over a weekend can still stop it.
+pub const RESET_WAIT_SECONDS: i64 = 72 * 3600;
+
+/// How often the approvers are told again of a reset that waits, in seconds: daily.
+pub const RESET_REMINDER_SECONDS: i64 = 24 * 3600;
