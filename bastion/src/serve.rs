@@ -128,6 +128,7 @@ fn background(
     let watching = Arc::clone(app);
     tasks.spawn(async move { watching.live.watch(&watching.ledger).await });
     tasks.spawn(api::sweep(Arc::clone(app)));
+    tasks.spawn(api::web::run(Arc::clone(app)));
     tasks.spawn(notices::run(courier));
     tasks.spawn(index(Arc::clone(app)));
     if let Some(address) = app.config.metrics {

@@ -42,6 +42,16 @@ macro_rules! inventory_events {
         vm: String,
         zone: String,
     },
+    /// What a fresh VM needs was printed. `approvers`: whose keys its guard knows from then on;
+    /// `token_until`: until when it can get its host certificate with a one-time token.
+    #[serde(rename = "vm.bootstrapped")]
+    VmBootstrapped {
+        approvers: Vec<String>,
+        instance: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token_until: Option<String>,
+        vm: String,
+    },
     /// A VM instance is gone: `leases` and `tickets` that rest on it are being ended.
     #[serde(rename = "vm.retired")]
     VmRetired { instance: String, leases: Vec<String>, tickets: Vec<String>, vm: String },

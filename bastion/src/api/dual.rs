@@ -110,6 +110,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("vm list", Reads),
     // Names what is in the inventory already.
     ("vm certify", Alone),
+    ("vm bootstrap", Alone),
     // ---- rules and keys
     ("policy check", Reads),
     ("policy test", Reads),
@@ -117,6 +118,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("policy reload", Depends(Everybody("policy.changed"))),
     ("policy show", Reads),
     ("ca show", Reads),
+    ("ca krl", Reads),
     // ---- reading
     ("audit query", Reads),
     ("audit show", Reads),

@@ -1,10 +1,21 @@
 //! `ca …` and `vm certify`: the public keys to install, and the certificates that VMs show.
 
-use super::{Call, Fault, Reply, change::unknown, keys, rows};
-use crate::{keyfile, ledger::NewEntry};
-use audit_schema::event::Event;
+use super::{Call, Fault, Reply, change::unknown, keys, provision, rows};
+use crate::{
+    app::App,
+    keyfile,
+    ledger::{Batch, ChangeError, NewEntry},
+};
+use audit_schema::{
+    event::{Actor, Event},
+    time::Timestamp,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use bastion_core::{id::VmName, limits::VM_HOST_CERT_SECONDS};
+use bastion_core::{
+    id::{InstanceId, VmName},
+    limits::VM_HOST_CERT_SECONDS,
+    vm::VmInstance,
+};
 use clap::Subcommand;
 use russh::keys::PublicKey;
 use serde_json::json;
@@ -14,12 +25,17 @@ use serde_json::json;
 pub enum Verb {
     /// The public keys, and where each is installed
     Show,
+    /// The list of what is revoked, as sshd reads it (RevokedKeys)
+    #[command(after_help = "VMs fetch it by themselves, under a signature, where the gateway \
+        serves https. Example:\n  ssh bastion ca krl > krl && ssh-keygen -Q -l -f krl")]
+    Krl,
 }
 
 /// Runs it.
-pub fn run(call: &Call<'_>, verb: Verb) -> Result<Reply, Fault> {
+pub async fn run(call: &Call<'_>, verb: Verb) -> Result<Reply, Fault> {
     match verb {
         Verb::Show => show(call),
+        Verb::Krl => provision::show_krl(call).await,
     }
 }
 
@@ -58,35 +74,17 @@ fn show(call: &Call<'_>) -> Result<Reply, Fault> {
 pub async fn certify(call: &mut Call<'_>, vm: VmName) -> Result<Reply, Fault> {
     let text = call.input("the VM's public host key (ssh_host_ed25519_key.pub)").await?;
     let key = keys::parse(&text)?;
-    let public = PublicKey::from_openssh(&key.line)
-        .map_err(|e| Fault::Usage(format!("not a public key: {e}")))?;
-    let actor = call.actor();
-    let name = vm.clone();
+    let (actor, name, fingerprint) = (call.actor(), vm, key.fingerprint.clone());
     let change = call.change("vm certify", move |batch| {
         Box::pin(async move {
             let instance = rows::live_instance(batch.tx(), &name).await?;
             let instance = instance.ok_or_else(|| unknown("VM", name.as_str()))?;
-            let serial = batch.next_seq();
-            let until = batch.now().plus_seconds(VM_HOST_CERT_SECONDS);
-            let event = Event::HostCertificateIssued {
-                instance: instance.id.to_string(),
-                public_key: key.fingerprint,
-                serial,
-                valid_before: until.to_string(),
-            };
-            batch.append(NewEntry::new(actor, event).of_customer(&instance.customer)).await?;
-            Ok((instance.id, serial, batch.now(), until))
+            enter(batch, &actor, &instance, &fingerprint).await
         })
     });
-    let (instance, serial, now, until) = change.await?.into_inner();
-    let failed = |why: String| Fault::Failed(format!("cannot sign the host certificate: {why}"));
-    let certificate = call
-        .app
-        .ca
-        .vm_host_certificate(&public, (&instance, &vm), (serial, now))
-        .map_err(|e| failed(e.to_string()))?
-        .to_openssh()
-        .map_err(|e| failed(e.to_string()))?;
+    let host = change.await?.into_inner();
+    let certificate = sign(call.app, &host, &key.line)?;
+    let Host { instance, serial, until, .. } = host;
     Ok(Reply::Said {
         text: format!("{certificate}\n"),
         json: json!({
@@ -94,4 +92,45 @@ pub async fn certify(call: &mut Call<'_>, vm: VmName) -> Result<Reply, Fault> {
             "valid_before": until,
         }),
     })
+}
+
+/// A host certificate that stands in the log and waits for its signature.
+pub(super) struct Host {
+    instance: InstanceId,
+    vm: VmName,
+    serial: u64,
+    now: Timestamp,
+    until: Timestamp,
+}
+
+/// The entry of a host certificate.
+pub(super) async fn enter(
+    batch: &mut Batch,
+    actor: &Actor,
+    instance: &VmInstance,
+    fingerprint: &str,
+) -> Result<Host, ChangeError> {
+    let serial = batch.next_seq();
+    let until = batch.now().plus_seconds(VM_HOST_CERT_SECONDS);
+    let event = Event::HostCertificateIssued {
+        instance: instance.id.to_string(),
+        public_key: fingerprint.to_owned(),
+        serial,
+        valid_before: until.to_string(),
+    };
+    batch.append(NewEntry::new(actor.clone(), event).of_customer(&instance.customer)).await?;
+    let (instance, vm) = (instance.id.clone(), instance.vm.clone());
+    Ok(Host { instance, vm, serial, now: batch.now(), until })
+}
+
+/// The signature, after the entry.
+pub(super) fn sign(app: &App, host: &Host, key: &str) -> Result<String, Fault> {
+    let failed = |why: String| Fault::Failed(format!("cannot sign the host certificate: {why}"));
+    let public =
+        PublicKey::from_openssh(key).map_err(|e| Fault::Usage(format!("not a public key: {e}")))?;
+    app.ca
+        .vm_host_certificate(&public, (&host.instance, &host.vm), (host.serial, host.now))
+        .map_err(|e| failed(e.to_string()))?
+        .to_openssh()
+        .map_err(|e| failed(e.to_string()))
 }

@@ -32,6 +32,7 @@ mod permit;
 pub mod policy;
 pub mod print;
 mod proposals;
+mod provision;
 mod quota;
 mod reading;
 mod recording;
@@ -44,6 +45,7 @@ mod token;
 mod tree;
 mod values;
 mod vms;
+pub mod web;
 
 pub use consent::expire;
 pub use officers::make_first as make_first_officer;
@@ -287,7 +289,7 @@ async fn dispatch(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
         Verb::Service(verb) => services::run(call, verb).await,
         Verb::Vm(verb) => vms::run(call, verb).await,
         Verb::Policy(verb) => policy::run(call, verb).await,
-        Verb::Ca(verb) => host::run(call, verb),
+        Verb::Ca(verb) => host::run(call, verb).await,
         Verb::Audit(verb) => audit::run(call, verb).await,
         Verb::Session(verb) => session::run(call, verb).await,
         Verb::Recording(verb) => recording::run(call, verb).await,

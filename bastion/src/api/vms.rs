@@ -9,7 +9,7 @@ use super::{
     consent, destinations,
     effects::{Ground, revoke},
     print::Table,
-    rows,
+    provision, rows,
     services::sources_shown,
     values::{AccountSpec, Address, Word},
 };
@@ -54,6 +54,12 @@ pub enum Verb {
         #[arg(long)]
         all: bool,
     },
+    /// What a fresh VM needs: sshd's settings, the guard, keys, host certificate, revocation lists
+    #[command(after_help = "It holds a one-time token for an hour. Run it as root on the VM. \
+        Examples:\n  ssh bastion vm bootstrap pg-1.acme > bootstrap.sh\n  \
+        ssh bastion vm bootstrap pg-1.acme --format cloud-init > user-data\n  \
+        ssh bastion vm bootstrap pg-1.acme --host-key - < ssh_host_ed25519_key.pub")]
+    Bootstrap(provision::Ask),
     /// Where forwards may go: the VM's list of destinations, each with a level
     #[command(subcommand)]
     Destination(destinations::Verb),
@@ -109,6 +115,7 @@ pub async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
         Verb::Retire { vm } => end(call, vm).await,
         Verb::List { service, all } => list(call, service, all).await,
         Verb::Destination(verb) => destinations::run(call, verb).await,
+        Verb::Bootstrap(ask) => provision::bootstrap(call, ask).await,
         Verb::Certify { vm } => super::host::certify(call, vm).await,
     }
 }
@@ -181,7 +188,7 @@ async fn begin(call: &Call<'_>, add: Add) -> Result<Reply, Fault> {
 fn begun(vm: &VmName, instance: &VmInstance, replaces: Option<&InstanceId>) -> Reply {
     Reply::Said {
         text: format!(
-            "{vm} lives as instance {}; next: `vm certify {vm} < ssh_host_ed25519_key.pub`\n{}",
+            "{vm} lives as instance {}; next: `vm bootstrap {vm}`\n{}",
             instance.id,
             warning(&instance.accounts)
         ),

@@ -19,6 +19,10 @@ pub struct Https {
     /// Under which name VMs and approvers reach it, as `https://bastion.example`; no slash at the
     /// end.
     pub url: String,
+    /// PEM of whoever vouches for the certificate, for VMs whose own authorities do not.
+    pub authority: Option<PathBuf>,
+    /// The guard's binary, which VMs fetch.
+    pub guard: Option<PathBuf>,
 }
 
 #[derive(Deserialize, Default)]
@@ -28,6 +32,8 @@ pub(super) struct RawHttps {
     certificate: PathBuf,
     key: PathBuf,
     url: String,
+    authority: Option<PathBuf>,
+    guard: Option<PathBuf>,
 }
 
 impl RawHttps {
@@ -49,7 +55,13 @@ impl RawHttps {
             let cause = "give how it is reached, as \"https://bastion.example\", without a path";
             return Err(Wrong("https.url", cause.into()));
         }
-        let (certificate, key) = (dir.join(self.certificate), dir.join(self.key));
-        Ok(Some(Https { listen, certificate, key, url: self.url }))
+        Ok(Some(Https {
+            listen,
+            certificate: dir.join(self.certificate),
+            key: dir.join(self.key),
+            url: self.url,
+            authority: self.authority.map(|file| dir.join(file)),
+            guard: self.guard.map(|file| dir.join(file)),
+        }))
     }
 }

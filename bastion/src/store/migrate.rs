@@ -16,12 +16,14 @@ const SQLITE: Files = &[
     include_str!("../../migrations/sqlite/0002_destinations.sql"),
     include_str!("../../migrations/sqlite/0003_erasure.sql"),
     include_str!("../../migrations/sqlite/0004_approvers.sql"),
+    include_str!("../../migrations/sqlite/0005_vms.sql"),
 ];
 const POSTGRES: Files = &[
     include_str!("../../migrations/postgres/0001_init.sql"),
     include_str!("../../migrations/postgres/0002_destinations.sql"),
     include_str!("../../migrations/postgres/0003_erasure.sql"),
     include_str!("../../migrations/postgres/0004_approvers.sql"),
+    include_str!("../../migrations/postgres/0005_vms.sql"),
 ];
 
 /// Brings the schema up if that was asked for, and checks that it is the one of this build.

@@ -24,3 +24,16 @@ pub const RESET_WAIT_SECONDS: i64 = 72 * 3600;
 
 /// How often the approvers are told again of a reset that waits, in seconds: daily.
 pub const RESET_REMINDER_SECONDS: i64 = 24 * 3600;
+
+/// How long a VM's one-time token can be used, in seconds: an hour, a machine boots in minutes.
+pub const VM_TOKEN_SECONDS: i64 = 3600;
+
+/// Seconds back for which certificates of leases that lost their ground stand in the KRL: twice as
+/// long as one is valid.
+pub const KRL_LEASE_SECONDS: i64 = 900;
+
+/// Serials in one KRL.
+pub const KRL_SERIALS_MAX: u64 = 100_000;
+
+/// The guard's binary as it is served, in bytes.
+pub const GUARD_BINARY_BYTES_MAX: u64 = 64 << 20;

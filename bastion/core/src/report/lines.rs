@@ -128,6 +128,12 @@ fn inventory(event: &Event) -> Option<String> {
                 None => format!("{vm} added as instance {instance}; {accounts}"),
             }
         }
+        Event::VmBootstrapped { vm, instance, approvers, .. } => {
+            let count = approvers.len();
+            format!(
+                "bootstrap of {vm} printed, instance {instance}; it knows {count} approver key(s)"
+            )
+        }
         Event::VmRetired { vm, instance, leases, tickets } => format!(
             "{vm} retired, instance {instance}; {} ticket(s) void{}",
             tickets.len(),
