@@ -24,6 +24,7 @@ pub mod multiproof;
 pub mod note;
 pub mod policy;
 pub mod proof;
+pub mod published;
 pub mod receipt;
 pub mod tile;
 pub mod time;

@@ -5,8 +5,8 @@
 //! witness.example/w1+8d66cf3c+BNdaIB…=         a witness's key: Ed25519 cosignatures, type 04
 //! ```
 //!
-//! `name+id+base64(type || public key)`, as c2sp.org/signed-note has it. A log's key and a witness's
-//! are types of their own here, so that one never stands in for the other. ML-DSA-44 keys of
+//! `name+id+base64(type || public key)`, as c2sp.org/signed-note has it. A log's key and a
+//! witness's are types of their own here, so that one never stands in for the other. ML-DSA-44 keys of
 //! witnesses (type 06) are read and printed, but nothing that they sign is verified yet.
 
 use base64::{Engine, engine::general_purpose::STANDARD};

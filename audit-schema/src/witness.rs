@@ -176,8 +176,8 @@ pub fn parse_size(body: &str) -> Result<u64, BadBody> {
     if size_body(size) == body && size <= SIZE_MAX { Ok(size) } else { Err(BadBody) }
 }
 
-/// Take a witness's answer into a note: its cosignature, verified, added or put in place of an older
-/// one, and when it was made. Lines of keys that were not asked for are left out.
+/// Take a witness's answer into a note: its cosignature, verified, added or put in place of an
+/// older one, and when it was made. Lines of keys that were not asked for are left out.
 pub fn accept(note: &str, answer: &str, witness: &WitnessKey) -> Result<(String, u64), BadNote> {
     let text = Note::parse(note)?.text;
     let answered = format!("{text}\n{answer}");

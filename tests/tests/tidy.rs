@@ -214,7 +214,10 @@ fn no_result_is_thrown_away_and_every_expect_says_why() {
 fn the_format_and_the_decisions_are_pure() {
     let mut found = Vec::new();
     for (file, text) in sources() {
-        if !file.starts_with("audit-schema/src") && !file.starts_with("bastion/core/src") {
+        // The verifier's program reads files; the crate that it is made from does not.
+        let program = file.starts_with("audit-schema/src/bin");
+        let pure = file.starts_with("audit-schema/src") || file.starts_with("bastion/core/src");
+        if program || !pure {
             continue;
         }
         for (number, line) in product(&text) {
