@@ -7,6 +7,7 @@ mod ingress;
 mod proof;
 mod log;
 mod vm;
+mod recording;
 
 pub use erasure::*;
 pub use forwards::*;
@@ -15,6 +16,7 @@ pub use ingress::*;
 pub use proof::*;
 pub use log::*;
 pub use vm::*;
+pub use recording::*;
 
 /// A command line: what Linux hands to one `execve` argument (MAX_ARG_STRLEN, 128 KiB).
 pub const COMMAND_BYTES_MAX: usize = 128 * 1024;
@@ -87,8 +89,9 @@ pub const PROPOSAL_MILLIS_MAX: u64 = 20;
 
 // ---- the relay ----------------------------------------------------------------------------------
 
-/// Bytes that one direction of a channel keeps in memory before it takes to disk.
-pub const FIFO_MEMORY_BYTES_MAX: usize = 6 << 20;
+/// Bytes that one direction of a channel keeps in memory before it takes to disk: what may still
+/// come in after [`STALL_BYTES`], in windows of [`WINDOW_FAR_BYTES`].
+pub const FIFO_MEMORY_BYTES_MAX: usize = 19 << 19;
 
 /// The smallest buffer of a backlog: packets smaller than this share one.
 pub const FIFO_CHUNK_BYTES: usize = 4 << 10;

@@ -14,11 +14,39 @@ use std::{collections::VecDeque, sync::Arc};
 
 /// Bytes in, the same bytes out.
 pub(crate) struct Fifo {
-    memory: VecDeque<BytesMut>,
+    memory: VecDeque<Chunk>,
     memory_bytes: usize,
     spool: Option<Spool>,
     spools: Arc<Spools>,
     brim: Arc<Brim>,
+}
+
+/// Bytes that lie together.
+enum Chunk {
+    /// Small packets, and room for the next.
+    Gathered(BytesMut),
+    /// A large one, as it came.
+    Whole(Bytes),
+}
+
+impl Chunk {
+    /// Takes bytes behind what it has, if they fit.
+    fn gather(&mut self, data: &[u8]) -> bool {
+        match self {
+            Self::Gathered(bytes) if bytes.capacity() - bytes.len() >= data.len() => {
+                bytes.extend_from_slice(data);
+                true
+            }
+            Self::Gathered(_) | Self::Whole(_) => false,
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Gathered(bytes) => bytes.freeze(),
+            Self::Whole(bytes) => bytes,
+        }
+    }
 }
 
 impl Fifo {
@@ -43,11 +71,29 @@ impl Fifo {
     }
 
     pub(crate) fn push(&mut self, data: &[u8]) -> Result<(), Overrun> {
-        let spooling = self.spool.as_ref().is_some_and(|spool| spool.bytes() > 0);
-        if !spooling && self.memory_bytes + data.len() <= FIFO_MEMORY_BYTES_MAX {
+        if self.fits_memory(data.len()) {
             self.keep(data);
             return Ok(());
         }
+        self.push_behind(data)
+    }
+
+    /// The same of bytes that need not be copied.
+    pub(crate) fn push_owned(&mut self, data: Bytes) -> Result<(), Overrun> {
+        if data.len() < FIFO_CHUNK_BYTES || !self.fits_memory(data.len()) {
+            return self.push(&data);
+        }
+        self.memory_bytes += data.len();
+        self.memory.push_back(Chunk::Whole(data));
+        Ok(())
+    }
+
+    fn fits_memory(&self, more: usize) -> bool {
+        let spooling = self.spool.as_ref().is_some_and(|spool| spool.bytes() > 0);
+        !spooling && self.memory_bytes + more <= FIFO_MEMORY_BYTES_MAX
+    }
+
+    fn push_behind(&mut self, data: &[u8]) -> Result<(), Overrun> {
         let pushed = self.push_to_disk(data);
         if let Err(why) = &pushed {
             self.brim.over(why);
@@ -68,26 +114,24 @@ impl Fifo {
 
     fn keep(&mut self, data: &[u8]) {
         self.memory_bytes += data.len();
-        if let Some(last) = self.memory.back_mut()
-            && last.capacity() - last.len() >= data.len()
-        {
-            last.extend_from_slice(data);
+        if self.memory.back_mut().is_some_and(|last| last.gather(data)) {
             return;
         }
         let mut chunk = BytesMut::with_capacity(data.len().max(FIFO_CHUNK_BYTES));
         chunk.extend_from_slice(data);
-        self.memory.push_back(chunk);
+        self.memory.push_back(Chunk::Gathered(chunk));
     }
 
     /// The next bytes, at most `most` of them; none when there are none.
     pub(crate) fn pop(&mut self, most: usize) -> Result<Option<Bytes>, Overrun> {
-        if let Some(mut chunk) = self.memory.pop_front() {
-            if chunk.len() > most {
-                let rest = chunk.split_off(most);
-                self.memory.push_front(rest);
+        if let Some(chunk) = self.memory.pop_front() {
+            let mut bytes = chunk.into_bytes();
+            if bytes.len() > most {
+                let rest = bytes.split_off(most);
+                self.memory.push_front(Chunk::Whole(rest));
             }
-            self.memory_bytes -= chunk.len();
-            return Ok(Some(chunk.freeze()));
+            self.memory_bytes -= bytes.len();
+            return Ok(Some(bytes));
         }
         let Some(spool) = self.spool.as_mut().filter(|spool| spool.bytes() > 0) else {
             return Ok(None);
@@ -115,7 +159,7 @@ mod tests {
         let mut fifo = Fifo::new(&spools);
         let (mut wrote, mut read) = (0_u64, 0_u64);
         // A number per packet, pushed faster than popped, then drained.
-        for round in 0..6_000_u64 {
+        for round in 0..12_000_u64 {
             let mut packet = vec![0; 8 + (round as usize * 37) % 4_000];
             packet.iter_mut().for_each(|byte| {
                 *byte = (wrote % 251) as u8;
@@ -146,9 +190,9 @@ mod tests {
     fn the_quota_holds() {
         let spools = Spools::new(&std::env::temp_dir());
         let mut fifo = Fifo::new(&spools);
-        let packet = vec![0; 8 << 20];
+        let packet = vec![0; 16 << 20];
         let kept = (0..1_000).take_while(|_| fifo.push(&packet).is_ok()).count() as u64;
-        assert_eq!(kept * (8 << 20), bastion_core::limits::SPOOL_BYTES_MAX);
+        assert_eq!(kept * (16 << 20), bastion_core::limits::SPOOL_BYTES_MAX);
         drop(fifo);
         assert_eq!(spools.bytes(), 0);
     }

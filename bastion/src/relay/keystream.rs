@@ -4,6 +4,7 @@
 //! decrypted by position. Every key is drawn for one stream and never used for another, which is
 //! why the counter may start at zero.
 
+use super::page::Page;
 use aws_lc_rs::{
     cipher::{AES_256, EncryptionContext, StreamingEncryptingKey, UnboundCipherKey},
     iv::FixedLength,
@@ -19,6 +20,9 @@ pub(crate) struct Keystream {
 #[error("the cipher failed")]
 pub struct CipherFailed;
 
+/// The provider asks for room up to a whole block more than counter mode ever writes.
+const ROOM_BEYOND: usize = 15;
+
 impl Keystream {
     /// The stream of a key, from counter zero.
     pub(crate) fn new(key: &[u8; 32]) -> Result<Self, CipherFailed> {
@@ -29,17 +33,11 @@ impl Keystream {
     }
 
     /// Applies the next `input.len()` bytes of the stream, appending to `output`.
-    pub(crate) fn apply(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<(), CipherFailed> {
-        let start = output.len();
-        // The provider asks for room up to a whole block more than counter mode ever writes.
-        output.resize(start + input.len() + 15, 0);
-        let written = self
-            .cipher
-            .update(input, &mut output[start..])
-            .map_err(|_| CipherFailed)?
-            .written()
-            .len();
-        output.truncate(start + written);
-        if written == input.len() { Ok(()) } else { Err(CipherFailed) }
+    pub(crate) fn apply(&mut self, input: &[u8], output: &mut Page) -> Result<(), CipherFailed> {
+        output.put_with(input.len() + ROOM_BEYOND, |room| {
+            let done = self.cipher.update(input, room).map_err(|_| CipherFailed)?;
+            let written = done.written().len();
+            if written == input.len() { Ok(written) } else { Err(CipherFailed) }
+        })
     }
 }

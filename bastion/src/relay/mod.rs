@@ -15,6 +15,7 @@ pub mod downstream;
 mod fifo;
 mod keystream;
 mod outbox;
+mod page;
 mod pump;
 mod quota;
 pub mod recording;
@@ -27,6 +28,7 @@ mod tap;
 
 pub use closing::{Closing, Evidence, Terms};
 pub use outbox::Exit;
+pub use page::Page;
 pub use pump::run;
 pub use quota::Quotas;
 pub use spool::{Overrun, Spools};

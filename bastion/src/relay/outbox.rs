@@ -121,13 +121,14 @@ impl Outbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, stream: Stream, data: &[u8]) -> Result<(), Overrun> {
+    pub(super) fn push(&self, stream: Stream, data: Bytes) -> Result<(), Overrun> {
         let mut state = self.lock();
+        let bytes = data.len() as u64;
         match stream {
-            Stream::Output => state.output.push(data)?,
-            Stream::Error => state.error.push(data)?,
+            Stream::Output => state.output.push_owned(data)?,
+            Stream::Error => state.error.push_owned(data)?,
         }
-        state.add_run(stream, data.len() as u64);
+        state.add_run(stream, bytes);
         if state.bytes() > GATE_CLOSE_BYTES {
             self.gate.set_closed(true);
             self.hold();
@@ -265,7 +266,7 @@ mod tests {
             .map(|n| (if n % 3 == 0 { Stream::Error } else { Stream::Output }, n.to_be_bytes()))
             .collect();
         for (stream, data) in &pushed {
-            outbox.push(*stream, data).unwrap();
+            outbox.push(*stream, Bytes::copy_from_slice(data)).unwrap();
         }
         outbox.over(true);
         let (mut streams, mut bytes) = (Vec::new(), Vec::new());
@@ -280,7 +281,7 @@ mod tests {
     #[tokio::test]
     async fn the_end_of_output_waits_for_the_exit_status() {
         let outbox = outbox();
-        outbox.push(Stream::Output, b"x").unwrap();
+        outbox.push(Stream::Output, Bytes::from_static(b"x")).unwrap();
         outbox.eof();
         assert!(matches!(outbox.next(|| false).await, Ok(Next::Data(..))));
         let early = tokio::time::timeout(Duration::from_millis(50), outbox.next(|| false)).await;

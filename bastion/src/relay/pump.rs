@@ -14,7 +14,7 @@
 
 use super::{
     closing::{Closing, Ending, Evidence, Terms},
-    downstream::{Control, Downstream, Input, Kind, Piece},
+    downstream::{Control, Downstream, Input, Kind, Piece, WindowSize},
     outbox::{Exit, Next, Outbox, Stream},
     recording::{Moment, Recording},
     scribe::{Scribe, signal_name},
@@ -132,8 +132,8 @@ async fn say(down: &Downstream, scribe: &Scribe, words: String) -> Result<(), En
 async fn drain(read: &mut ChannelReadHalf, outbox: &Outbox) -> Forever {
     let clean = loop {
         match read.wait().await {
-            Some(ChannelMsg::Data { data }) => outbox.push(Stream::Output, &data)?,
-            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => outbox.push(Stream::Error, &data)?,
+            Some(ChannelMsg::Data { data }) => outbox.push(Stream::Output, data)?,
+            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => outbox.push(Stream::Error, data)?,
             Some(ChannelMsg::ExitStatus { exit_status }) => outbox.exit(Exit::Status(exit_status)),
             Some(ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag }) => {
                 outbox.exit(Exit::Signal {
@@ -233,7 +233,7 @@ async fn upload(
             }
             Piece::Eof => {
                 scribe.recording.write(Moment::InputEnd).await?;
-                write.eof().await
+                Box::pin(write.eof()).await
             }
             // In order: everything before it has been passed on.
             Piece::Closed => return Err(Ending::OperatorLeft),
@@ -245,17 +245,19 @@ async fn upload(
     }
 }
 
-/// What overtakes the operator's bytes.
+/// What overtakes the operator's bytes. What is rare is boxed: a channel keeps the room of the
+/// largest thing that it may ever wait for.
 async fn control(input: &Input, write: &ChannelWriteHalf<client::Msg>, scribe: &Scribe) -> Forever {
     loop {
         let passed = match input.control().await {
             Control::Resize(size) => {
                 scribe.resized(&size).await?;
-                write.window_change(size.columns, size.rows, size.width, size.height).await
+                let WindowSize { columns, rows, width, height } = size;
+                Box::pin(write.window_change(columns, rows, width, height)).await
             }
             Control::Signal(signal) => {
                 scribe.recording.write(Moment::Signal(&signal_name(&signal))).await?;
-                write.signal(signal).await
+                Box::pin(write.signal(signal)).await
             }
             Control::Closed => {
                 // What the operator sent last is still passed on, unless the VM does not take it.

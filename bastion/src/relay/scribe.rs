@@ -145,7 +145,7 @@ impl Scribe {
     }
 
     /// Bytes from the operator, about to be passed on.
-    pub(super) async fn input(&self, data: &[u8]) -> Result<(), Ending> {
+    pub(super) async fn input(&self, data: &Bytes) -> Result<(), Ending> {
         self.no_ssh(0, data).await?;
         self.count(&self.bytes_in, data);
         self.recording.write(Moment::Input(data)).await?;
@@ -173,7 +173,7 @@ impl Scribe {
     }
 
     /// A forward that turns out to be SSH is on record up to here, and goes no further.
-    async fn no_ssh(&self, direction: usize, data: &[u8]) -> Result<(), Ending> {
+    async fn no_ssh(&self, direction: usize, data: &Bytes) -> Result<(), Ending> {
         let Some(banners) = &self.banners else { return Ok(()) };
         let is_ssh = {
             // Two counters: whole, whatever happened to a holder.

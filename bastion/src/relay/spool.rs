@@ -9,7 +9,7 @@
 //! The file has no name (it is unlinked as soon as it is open) and its key lives in memory only:
 //! a crash, a stolen disk or a curious colleague find nothing.
 
-use super::{keystream::Keystream, quota::Quotas};
+use super::{keystream::Keystream, page::Page, quota::Quotas};
 use bastion_core::limits::{SPOOL_PULL_BYTES, SPOOLS_LOOK_BYTES};
 use nix::fcntl::{FallocateFlags, fallocate};
 use std::{
@@ -114,6 +114,7 @@ impl Spools {
             head: 0,
             tail: 0,
             has_holes: true,
+            page: Page::default(),
             spools: Arc::clone(self),
         })
     }
@@ -130,6 +131,7 @@ pub(crate) struct Spool {
     tail: u64,
     /// What was read can be given back to the disk.
     has_holes: bool,
+    page: Page,
     spools: Arc<Spools>,
 }
 
@@ -145,10 +147,10 @@ impl Spool {
         let all = self.spools.bytes.load(Ordering::Relaxed);
         self.spools.quotas.allow(own + more, all + more)?;
         self.spools.look(&self.file, more)?;
-        let mut sealed = Vec::with_capacity(data.len() + 15);
-        self.seal.apply(data, &mut sealed).map_err(disk)?;
+        self.page.clear();
+        self.seal.apply(data, &mut self.page).map_err(disk)?;
         // Page cache, not platter: nobody needs this file after a crash.
-        self.file.write_all_at(&sealed, self.tail).map_err(disk)?;
+        self.file.write_all_at(self.page.filled(), self.tail).map_err(disk)?;
         self.tail += more;
         self.spools.bytes.fetch_add(more, Ordering::Relaxed);
         Ok(())
@@ -160,10 +162,10 @@ impl Spool {
         // `length` is at most SPOOL_PULL_BYTES, a usize.
         let mut sealed = vec![0; length as usize];
         self.file.read_exact_at(&mut sealed, self.head).map_err(disk)?;
-        let mut data = Vec::with_capacity(sealed.len() + 15);
-        self.open.apply(&sealed, &mut data).map_err(disk)?;
+        self.page.clear();
+        self.open.apply(&sealed, &mut self.page).map_err(disk)?;
         self.give_back(length)?;
-        Ok(data)
+        Ok(self.page.filled().to_vec())
     }
 
     /// What was read needs no disk any more. The keystream goes on: no byte of it is used twice.

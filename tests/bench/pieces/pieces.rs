@@ -3,11 +3,16 @@
 use audit_schema::{event::Level, time::Timestamp};
 use bastion::{
     clock, keyfile,
-    relay::recording::{
-        ChannelMeta, ContainerKey, ContainerWriter, Header, Moment, Payload, Recipient, Recorder,
+    relay::{
+        Page,
+        recording::{
+            ChannelMeta, ContainerKey, ContainerWriter, Header, Moment, Payload, Recipient,
+            Recorder,
+        },
     },
 };
 use bastion_core::{cert::CertContent, id::LeaseId};
+use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use russh::keys::{PrivateKey, ssh_key::private::Ed25519Keypair};
 use std::{fs, hint::black_box};
@@ -49,7 +54,7 @@ pub fn sealing(criterion: &mut Criterion) {
         payload: "timed-streams-v1".into(),
         recording: "r-1".into(),
     };
-    let (plain, mut file) = (vec![7; 256 << 10], Vec::new());
+    let (plain, mut file) = (vec![7; 256 << 10], Page::default());
     let key = ContainerKey::draw().unwrap();
     let mut writer = ContainerWriter::begin(&header, &key, &mut file).unwrap();
     let mut group = criterion.benchmark_group("sealing");
@@ -83,7 +88,7 @@ pub fn recorder(criterion: &mut Criterion) {
     let lease = LeaseId::from_entropy([1; 10]);
     let meta = ChannelMeta { lease, payload, now: clock::now() };
     let recording = runtime.block_on(recorder.open(blank, meta)).unwrap();
-    let plain = vec![7; PIECE];
+    let plain = Bytes::from(vec![7; PIECE]);
     let mut group = criterion.benchmark_group("recorder");
     // Each sample adds to the file: enough for a figure, and no full disk.
     group.sample_size(20).measurement_time(std::time::Duration::from_secs(2));

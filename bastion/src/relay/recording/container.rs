@@ -18,7 +18,10 @@
 //! One random 512-bit key per file: 32 bytes for the cipher, 32 for the tags. It is not in the
 //! file, but wrapped in a store of its own: deleting it there erases every copy of the recording.
 
-use crate::relay::keystream::{CipherFailed, Keystream};
+use crate::relay::{
+    keystream::{CipherFailed, Keystream},
+    page::Page,
+};
 use audit_schema::hash::Hash;
 use aws_lc_rs::{digest, hmac};
 use bastion_core::limits::RECORDING_FRAME_BYTES_MAX;
@@ -100,7 +103,7 @@ impl Writer {
     pub fn begin(
         header: &Header,
         key: &ContainerKey,
-        file: &mut Vec<u8>,
+        file: &mut Page,
     ) -> Result<Self, CipherFailed> {
         let json = serde_json::to_string(header).map_err(|_| CipherFailed)?;
         let mut writer = Self {
@@ -116,16 +119,37 @@ impl Writer {
     }
 
     /// Seals plaintext into frames.
-    pub fn data(&mut self, plain: &[u8], file: &mut Vec<u8>) -> Result<(), CipherFailed> {
-        for piece in plain.chunks(RECORDING_FRAME_BYTES_MAX) {
-            let start = file.len();
-            file.reserve(piece.len() + FRAME_LINE_BYTES + 15);
-            file.extend_from_slice(format!("D {:010}\n", piece.len()).as_bytes());
-            self.stream.apply(piece, file)?;
-            self.count(start, file);
-            self.unsealed += piece.len() as u64;
+    pub fn data(&mut self, plain: &[u8], file: &mut Page) -> Result<(), CipherFailed> {
+        self.pieces(plain.len(), std::iter::once(plain), file)
+    }
+
+    /// The same of plaintext that lies in pieces, `left` bytes in all.
+    pub(super) fn pieces<'a>(
+        &mut self,
+        mut left: usize,
+        pieces: impl Iterator<Item = &'a [u8]>,
+        file: &mut Page,
+    ) -> Result<(), CipherFailed> {
+        let mut frame = 0;
+        for mut piece in pieces {
+            while !piece.is_empty() {
+                let start = file.len();
+                if frame == 0 {
+                    frame = left.min(RECORDING_FRAME_BYTES_MAX);
+                    left -= frame;
+                    file.put(format!("D {frame:010}\n").as_bytes());
+                }
+                let (now, later) = piece.split_at(piece.len().min(frame));
+                self.stream.apply(now, file)?;
+                // While it is still near the processor.
+                self.count(start, file);
+                self.unsealed += now.len() as u64;
+                frame -= now.len();
+                piece = later;
+            }
         }
-        Ok(())
+        // A frame that says more than there is would make the file unreadable.
+        if frame == 0 && left == 0 { Ok(()) } else { Err(CipherFailed) }
     }
 
     /// How many segments are sealed.
@@ -138,7 +162,7 @@ impl Writer {
     }
 
     /// Ends a segment.
-    pub fn seal(&mut self, file: &mut Vec<u8>) -> Segment {
+    pub fn seal(&mut self, file: &mut Page) -> Segment {
         let segment = self.line('S', file);
         self.segments += 1;
         self.unsealed = 0;
@@ -146,7 +170,7 @@ impl Writer {
     }
 
     /// Ends the recording. Returns the bytes and the SHA-256 of the whole file.
-    pub fn end(mut self, file: &mut Vec<u8>) -> (u64, Hash) {
+    pub fn end(mut self, file: &mut Page) -> (u64, Hash) {
         if self.unsealed > 0 {
             self.seal(file);
         }
@@ -154,7 +178,7 @@ impl Writer {
         (self.bytes, digest_of(self.sha))
     }
 
-    fn line(&mut self, letter: char, file: &mut Vec<u8>) -> Segment {
+    fn line(&mut self, letter: char, file: &mut Page) -> Segment {
         let segment = Segment {
             index: self.segments,
             bytes: self.bytes,
@@ -166,15 +190,16 @@ impl Writer {
         segment
     }
 
-    fn emit(&mut self, bytes: &[u8], file: &mut Vec<u8>) {
+    fn emit(&mut self, bytes: &[u8], file: &mut Page) {
         let start = file.len();
-        file.extend_from_slice(bytes);
+        file.put(bytes);
         self.count(start, file);
     }
 
-    fn count(&mut self, start: usize, file: &[u8]) {
-        self.sha.update(&file[start..]);
-        self.bytes += (file.len() - start) as u64;
+    fn count(&mut self, start: usize, file: &Page) {
+        let new = &file.filled()[start..];
+        self.sha.update(new);
+        self.bytes += new.len() as u64;
     }
 }
 

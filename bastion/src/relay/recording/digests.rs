@@ -35,21 +35,41 @@ impl Digester {
         Self { streams: [b'i', b'o', b'e'].map(stream), unsealed: 0 }
     }
 
-    /// Whole pieces, as the encoder of streams writes them.
-    pub(super) fn eat(&mut self, mut text: &[u8], out: &mut Vec<u8>) {
-        while let Some((letter, micros, data, rest)) = piece(text) {
-            match self.streams.iter_mut().find(|stream| stream.letter == letter) {
-                Some(stream) => {
-                    stream.sha.update(data);
-                    stream.bytes += data.len() as u64;
-                    self.unsealed += data.len() as u64;
-                    let first = stream.seen.map_or(micros, |(first, _)| first);
-                    stream.seen = Some((first, micros));
+    /// A sheet, as the encoder of streams writes it: lines, each followed by its contents.
+    pub(super) fn eat<'a>(&mut self, pieces: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
+        let mut open: Option<Line> = None;
+        for mut text in pieces {
+            while !text.is_empty() {
+                let Some(line) = open.take() else {
+                    // A line is never divided.
+                    let Some((line, rest)) = Line::first(text) else { break };
+                    (open, text) = (Some(line), rest);
+                    continue;
+                };
+                let (data, rest) = text.split_at(text.len().min(line.left));
+                text = rest;
+                if !data.is_empty() {
+                    self.take(&line, data, out);
                 }
-                None => note(micros, data, out),
+                let left = line.left - data.len();
+                match text.strip_prefix(b"\n") {
+                    Some(rest) if left == 0 => text = rest,
+                    _ => open = Some(Line { left, ..line }),
+                }
             }
-            text = rest;
         }
+    }
+
+    fn take(&mut self, line: &Line, data: &[u8], out: &mut Vec<u8>) {
+        let micros = line.micros;
+        let Some(stream) = self.streams.iter_mut().find(|s| s.letter == line.letter) else {
+            return note(micros, data, out);
+        };
+        stream.sha.update(data);
+        stream.bytes += data.len() as u64;
+        self.unsealed += data.len() as u64;
+        let first = stream.seen.map_or(micros, |(first, _)| first);
+        stream.seen = Some((first, micros));
     }
 
     /// Bytes of contents that no segment covers yet.
@@ -98,13 +118,22 @@ fn note(micros: u64, data: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(line.as_bytes());
 }
 
-/// The first piece: its stream, its time, its bytes, and what follows it.
-fn piece(text: &[u8]) -> Option<(u8, u64, &[u8], &[u8])> {
-    let end = text.iter().position(|byte| *byte == b'\n')?;
-    let line = std::str::from_utf8(&text[..end]).ok()?;
-    let mut words = line.split(' ');
-    let (letter, micros, length) = (words.next()?, words.next()?, words.next()?);
-    let (letter, length) = (*letter.as_bytes().first()?, length.parse().ok()?);
-    let (data, rest) = text[end + 1..].split_at_checked(length)?;
-    Some((letter, micros.parse().ok()?, data, rest.strip_prefix(b"\n")?))
+/// A line before contents: whose they are, from when, and how many are still to come.
+struct Line {
+    letter: u8,
+    micros: u64,
+    left: usize,
+}
+
+impl Line {
+    /// The one that a text begins with, and what follows it.
+    fn first(text: &[u8]) -> Option<(Self, &[u8])> {
+        let end = text.iter().position(|byte| *byte == b'\n')?;
+        let line = std::str::from_utf8(&text[..end]).ok()?;
+        let mut words = line.split(' ');
+        let (letter, micros, left) = (words.next()?, words.next()?, words.next()?);
+        let letter = *letter.as_bytes().first()?;
+        let line = Self { letter, micros: micros.parse().ok()?, left: left.parse().ok()? };
+        Some((line, &text[end + 1..]))
+    }
 }

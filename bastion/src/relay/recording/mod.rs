@@ -14,6 +14,7 @@ mod digests;
 mod disk;
 mod payload;
 mod reader;
+mod sheet;
 mod thread;
 mod track;
 mod wrapped;
@@ -24,19 +25,23 @@ pub use reader::{BadRecording, Found, header, open, open_container, verify};
 pub use track::Recording;
 pub use wrapped::{KeyError, Recipient, unwrap};
 
-use super::downstream::{Kind, Setup};
+use super::{
+    downstream::{Kind, Setup},
+    page::Page,
+};
 use crate::metrics::{Alarm, METRICS};
 use audit_schema::{event::Level, hash::Hash, time::Timestamp};
 use bastion_core::{
     authorize::Grant,
     consent::RecordingLevel,
     id::{LeaseId, RecordingId},
-    limits::RECORDING_QUEUE_MAX,
+    limits::{RECORDING_DESCRIPTORS_SHARE, RECORDING_QUEUE_MAX},
 };
 use container::Writer;
 use digests::Digester;
 use disk::Disk;
 use payload::Encoder;
+use sheet::Sheet;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -148,12 +153,13 @@ impl Recorder {
         provider: Recipient,
         free_bytes_min: u64,
     ) -> Result<Self, RecorderError> {
+        let files_max = files_max() / THREADS;
         let mut queues = Vec::new();
         for number in 0..THREADS {
             let (queue, jobs) = mpsc::channel(RECORDING_QUEUE_MAX);
             std::thread::Builder::new()
                 .name(format!("recorder-{number}"))
-                .spawn(move || thread::run(jobs))
+                .spawn(move || thread::run(jobs, files_max))
                 .map_err(|cause| io_error(folder, cause))?;
             tokio::spawn(tick(queue.downgrade()));
             queues.push(queue);
@@ -197,17 +203,17 @@ impl Recorder {
             payload: meta.payload.name().into(),
             recording: blank.id.to_string(),
         };
-        let (mut start, mut text) = (Vec::new(), Vec::new());
+        let (mut start, mut sheet) = (Page::default(), Sheet::default());
         let writer = Writer::begin(&header, &blank.key, &mut start);
         let mut writer = writer.map_err(|_| RecorderError::Cipher)?;
-        let encoder = Encoder::begin(&meta.payload, meta.now.seconds(), &mut text);
+        let encoder = Encoder::begin(&meta.payload, meta.now.seconds(), sheet.text());
         let digester = matches!(meta.payload, Payload::Digests).then(Digester::new);
         if digester.is_some() {
             let line = digests::first_line(meta.now.seconds());
             writer.data(line.as_bytes(), &mut start).map_err(|_| RecorderError::Cipher)?;
         }
         let queue = self.queue_of(&blank.id);
-        let track = Track::new(blank.id, encoder, text);
+        let track = Track::new(blank.id, encoder, sheet);
         let (segments, segments_seen) = watch::channel(Vec::new());
         let (failed, failed_seen) = watch::channel(None);
         let open = Open {
@@ -258,6 +264,14 @@ impl Blank {
     pub fn wrapped_json(&self) -> &str {
         &self.wrapped_json
     }
+}
+
+/// How many files recordings may keep open together.
+fn files_max() -> usize {
+    use nix::sys::resource::{Resource, getrlimit};
+    // A system that does not tell lets a process have few.
+    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    usize::try_from(descriptors / RECORDING_DESCRIPTORS_SHARE).unwrap_or(usize::MAX)
 }
 
 async fn tick(queue: mpsc::WeakSender<Job>) {

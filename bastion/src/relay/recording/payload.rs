@@ -24,7 +24,9 @@
 //! - `operations-v1` for sftp: one JSON object a line and operation. The contents of files are not
 //!   in it; their SHA-256 is.
 
+use super::sheet::Sheet;
 use bastion_core::cast::{self, Cast, Way};
+use bytes::Bytes;
 use serde_json::json;
 
 /// What a recording will hold.
@@ -71,11 +73,11 @@ impl Payload {
 #[derive(Clone, Copy, Debug)]
 pub enum Moment<'a> {
     /// Bytes from the operator.
-    Input(&'a [u8]),
+    Input(&'a Bytes),
     /// Bytes from the VM's standard output.
-    Output(&'a [u8]),
+    Output(&'a Bytes),
     /// Bytes from the VM's standard error.
-    Error(&'a [u8]),
+    Error(&'a Bytes),
     /// The operator will send no more.
     InputEnd,
     /// The terminal has another size.
@@ -132,16 +134,17 @@ impl Encoder {
         }
     }
 
-    pub(super) fn add(&mut self, micros: u64, moment: Moment<'_>, text: &mut Vec<u8>) {
+    pub(super) fn add(&mut self, micros: u64, moment: Moment<'_>, sheet: &mut Sheet) {
         match self {
-            Self::Terminal(cast) => terminal(cast, micros, moment, text),
-            Self::Streams => streams(micros, moment, text),
+            Self::Terminal(cast) => terminal(cast, micros, moment, sheet.text()),
+            Self::Streams => streams(micros, moment, sheet),
             Self::Operations => {
                 // The line is a JSON object; the time becomes its first member.
                 if let Moment::Operation(line) = moment
                     && let Some(rest) = line.strip_prefix('{')
                 {
-                    text.extend_from_slice(format!("{{\"at_micros\":{micros},{rest}\n").as_bytes());
+                    let line = format!("{{\"at_micros\":{micros},{rest}\n");
+                    sheet.text().extend_from_slice(line.as_bytes());
                 }
             }
         }
@@ -168,26 +171,18 @@ fn terminal(cast: &mut Cast, micros: u64, moment: Moment<'_>, text: &mut Vec<u8>
     }
 }
 
-fn streams(micros: u64, moment: Moment<'_>, text: &mut Vec<u8>) {
-    let resized;
-    let signalled;
+fn streams(micros: u64, moment: Moment<'_>, sheet: &mut Sheet) {
     let (letter, data) = match moment {
         Moment::Input(data) => ('i', data),
         Moment::Output(data) => ('o', data),
         Moment::Error(data) => ('e', data),
-        Moment::InputEnd => ('c', &b"eof"[..]),
-        Moment::Resize { columns, rows } => {
-            resized = format!("resize {columns}x{rows}");
-            ('c', resized.as_bytes())
-        }
-        Moment::Signal(name) => {
-            signalled = format!("sent {name}");
-            ('c', signalled.as_bytes())
-        }
-        Moment::Exit(how) => ('c', how.as_bytes()),
-        Moment::Operation(line) => ('c', line.as_bytes()),
+        Moment::InputEnd => ('c', &Bytes::from_static(b"eof")),
+        Moment::Resize { columns, rows } => ('c', &format!("resize {columns}x{rows}").into()),
+        Moment::Signal(name) => ('c', &format!("sent {name}").into()),
+        Moment::Exit(how) => ('c', &how.to_owned().into()),
+        Moment::Operation(line) => ('c', &line.to_owned().into()),
     };
-    text.extend_from_slice(format!("{letter} {micros} {}\n", data.len()).as_bytes());
-    text.extend_from_slice(data);
-    text.push(b'\n');
+    sheet.text().extend_from_slice(format!("{letter} {micros} {}\n", data.len()).as_bytes());
+    sheet.put(data);
+    sheet.text().push(b'\n');
 }

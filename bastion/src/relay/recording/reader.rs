@@ -9,7 +9,7 @@ use super::container::{
     ContainerKey, FRAME_LINE_BYTES, Header, MAGIC, SEAL_LINE_BYTES, SEAL_SIGNED_BYTES, Segment,
     digest_of, signed_part,
 };
-use crate::relay::keystream::CipherFailed;
+use crate::relay::{keystream::CipherFailed, page::Page};
 use audit_schema::hash::Hash;
 use aws_lc_rs::{digest, hmac};
 use bastion_core::limits::{RECORDING_FRAME_BYTES_MAX, RECORDING_HEADER_BYTES_MAX};
@@ -127,12 +127,12 @@ pub fn open<R: Read + Seek, W: Write>(
     file.seek(SeekFrom::Start(0))?;
     let mut scan = Scan::begin(file)?;
     let mut stream = key.keystream()?;
-    let mut piece = Vec::new();
+    let mut piece = Page::default();
     while scan.payload_bytes < found.sealed_payload_bytes {
         if let Step::Frame = scan.step(None)? {
             piece.clear();
             stream.apply(&scan.frame, &mut piece)?;
-            plain.write_all(&piece)?;
+            plain.write_all(piece.filled())?;
         }
     }
     Ok(found)

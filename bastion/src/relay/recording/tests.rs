@@ -3,6 +3,7 @@
 use super::*;
 use crate::keyfile;
 use aws_lc_rs::digest;
+use bytes::Bytes;
 use std::process::Command;
 
 struct World {
@@ -28,8 +29,8 @@ async fn record(world: &World, size: usize) -> (RecordingId, String, Sealed) {
         now: Timestamp::from_seconds(1_795_507_200),
     };
     let recording = world.recorder.open(blank, meta).await.unwrap();
-    recording.write(Moment::Input(b"hello\n")).await.unwrap();
-    let piece = vec![b'x'; 32 << 10];
+    recording.write(Moment::Input(&Bytes::from_static(b"hello\n"))).await.unwrap();
+    let piece = Bytes::from(vec![b'x'; 32 << 10]);
     for _ in 0..size / piece.len() {
         recording.write(Moment::Output(&piece)).await.unwrap();
     }
@@ -63,7 +64,7 @@ async fn digests_prove_what_is_not_kept() {
     let meta = ChannelMeta { lease, payload: Payload::Digests, now: Timestamp::from_seconds(0) };
     let recording = world.recorder.open(blank, meta).await.unwrap();
     let mut segments = recording.segments();
-    let piece: Vec<u8> = (0..1_000_003_u32).map(|n| (n % 251) as u8).collect();
+    let piece: Bytes = (0..1_000_003_u32).map(|n| (n % 251) as u8).collect();
     let mut sent = digest::Context::new(&digest::SHA256);
     for _ in 0..70 {
         recording.write(Moment::Output(&piece)).await.unwrap();
@@ -180,14 +181,14 @@ async fn broken(disk: Disk) -> (Recording, std::thread::JoinHandle<()>) {
         payload: "timed-streams-v1".into(),
         recording: "r-1".into(),
     };
-    let (mut start, mut text) = (Vec::new(), Vec::new());
+    let (mut start, mut sheet) = (Page::default(), Sheet::default());
     let writer = Writer::begin(&header, &key, &mut start).unwrap();
-    let encoder = Encoder::begin(&Payload::Streams { command: None }, 0, &mut text);
-    let track = Track::new("r-1".parse().unwrap(), encoder, text);
+    let encoder = Encoder::begin(&Payload::Streams { command: None }, 0, sheet.text());
+    let track = Track::new("r-1".parse().unwrap(), encoder, sheet);
     let (segments, segments_seen) = watch::channel(Vec::new());
     let (failed, failed_seen) = watch::channel(None);
     let (queue, jobs) = mpsc::channel(4);
-    let running = std::thread::spawn(move || thread::run(jobs));
+    let running = std::thread::spawn(move || thread::run(jobs, 1));
     let open = Open {
         track: Arc::clone(&track),
         disk,
@@ -211,7 +212,7 @@ async fn a_recording_that_cannot_be_written_says_so_and_waits_for_nobody() {
     let limit = Duration::from_secs(5);
     let why = tokio::time::timeout(limit, recording.failed()).await.unwrap();
     assert!(why.to_string().contains("No space left"), "{why}");
-    let piece = vec![0; 1 << 20];
+    let piece = Bytes::from(vec![0; 1 << 20]);
     for _ in 0..3 {
         let write = recording.write(Moment::Output(&piece));
         assert!(tokio::time::timeout(limit, write).await.unwrap().is_err());

@@ -6,15 +6,18 @@
 
 use super::{
     RecordingFailed, Sealed, Segment, container::Writer, digests::Digester, disk::Disk,
-    track::Track,
+    sheet::Sheet, track::Track,
 };
 use crate::{
     metrics::{Alarm, METRICS},
-    relay::keystream::CipherFailed,
+    relay::{keystream::CipherFailed, page::Page},
 };
 use bastion_core::{
     id::RecordingId,
-    limits::{RECORDING_BYTES_MAX, RECORDING_SEGMENT_BYTES_MAX, RECORDING_SEGMENT_SECONDS_MAX},
+    limits::{
+        RECORDING_BLOCK_BYTES, RECORDING_BYTES_MAX, RECORDING_SEGMENT_BYTES_MAX,
+        RECORDING_SEGMENT_SECONDS_MAX,
+    },
 };
 use std::{
     collections::HashMap,
@@ -48,7 +51,7 @@ pub(super) struct Open {
     /// The folder, until it has been flushed with the file's name in it.
     pub(super) folder: Option<Arc<Path>>,
     /// The container's first line, not written yet.
-    pub(super) start: Vec<u8>,
+    pub(super) start: Page,
     pub(super) segments: watch::Sender<Vec<Segment>>,
     pub(super) failed: watch::Sender<Option<String>>,
     /// Since when something is not sealed.
@@ -60,12 +63,13 @@ pub(super) struct Open {
 /// Buffers that are used again and again: a busy recording fills a mebibyte many times a second.
 #[derive(Default)]
 struct Scratch {
-    text: Vec<u8>,
-    sealed: Vec<u8>,
+    sheet: Sheet,
+    page: Page,
 }
 
-/// Runs until every recorder handle is gone, then seals what is still open.
-pub(super) fn run(mut jobs: mpsc::Receiver<Job>) {
+/// Runs until every recorder handle is gone, then seals what is still open. Keeps about so many
+/// files open.
+pub(super) fn run(mut jobs: mpsc::Receiver<Job>, files_max: usize) {
     let mut open: HashMap<RecordingId, Box<Open>> = HashMap::new();
     let mut scratch = Scratch::default();
     while let Some(job) = jobs.blocking_recv() {
@@ -88,7 +92,7 @@ pub(super) fn run(mut jobs: mpsc::Receiver<Job>) {
                 // The channel may have gone without waiting for the answer.
                 drop(answer.send(sealed));
             }
-            Job::Tick => tick(&mut open, &mut scratch),
+            Job::Tick => tick(&mut open, &mut scratch, files_max),
         }
     }
     for (_, recording) in open {
@@ -96,11 +100,15 @@ pub(super) fn run(mut jobs: mpsc::Receiver<Job>) {
     }
 }
 
-fn tick(open: &mut HashMap<RecordingId, Box<Open>>, scratch: &mut Scratch) {
+fn tick(open: &mut HashMap<RecordingId, Box<Open>>, scratch: &mut Scratch, files_max: usize) {
+    let mut kept = 0;
     for recording in open.values_mut() {
-        recording.is_busy = false;
+        let was_busy = std::mem::take(&mut recording.is_busy);
         recording.step(scratch);
-        if recording.unsealed_since.is_none() {
+        // A file that is closed before its segment is sealed is opened again to be flushed.
+        if recording.unsealed_since.is_some() && (was_busy || kept < files_max) {
+            kept += 1;
+        } else {
             recording.disk.rest();
         }
     }
@@ -139,10 +147,10 @@ impl Open {
         let age = self.unsealed_since.map(|since| since.elapsed());
         let is_old = age >= Some(Duration::from_secs(RECORDING_SEGMENT_SECONDS_MAX));
         if is_old || self.unsealed() >= RECORDING_SEGMENT_BYTES_MAX {
-            let mut line = Vec::new();
+            let mut line = Page::default();
             self.digest_segment(&mut line).map_err(|why| why.to_string())?;
             let segment = self.writer.seal(&mut line);
-            self.write(&line)?;
+            self.write(line.filled())?;
             self.sync_folder()
                 .and_then(|()| self.disk.file()?.sync_data())
                 .map_err(|why| why.to_string())?;
@@ -175,7 +183,7 @@ impl Open {
     }
 
     /// What the streams are at the end of a segment, where their contents are not kept.
-    fn digest_segment(&mut self, file: &mut Vec<u8>) -> Result<(), CipherFailed> {
+    fn digest_segment(&mut self, file: &mut Page) -> Result<(), CipherFailed> {
         let Some(digester) = &mut self.digester else { return Ok(()) };
         let mut lines = Vec::new();
         digester.segment(self.writer.segments(), &mut lines);
@@ -183,7 +191,7 @@ impl Open {
     }
 
     /// What the streams were in all.
-    fn digest_end(&mut self, file: &mut Vec<u8>) -> Result<(), CipherFailed> {
+    fn digest_end(&mut self, file: &mut Page) -> Result<(), CipherFailed> {
         self.digest_segment(file)?;
         let Some(digester) = &mut self.digester else { return Ok(()) };
         let mut lines = Vec::new();
@@ -192,27 +200,33 @@ impl Open {
     }
 
     fn write_pending(&mut self, scratch: &mut Scratch) -> Result<(), String> {
-        // A busy recording gets a buffer that has its size already; one that rests keeps none.
-        let spare = if self.is_busy { std::mem::take(&mut scratch.text) } else { Vec::new() };
-        let mut text = self.track.take(spare);
-        let sealed = &mut scratch.sealed;
-        sealed.clear();
-        sealed.append(&mut self.start);
-        if !text.is_empty() {
-            if let Some(digester) = &mut self.digester {
-                let pieces = std::mem::take(&mut text);
-                digester.eat(&pieces, &mut text);
-            }
-            self.writer.data(&text, sealed).map_err(|why| why.to_string())?;
+        // A busy recording gets a sheet that has its size already; one that rests keeps none.
+        let spare =
+            if self.is_busy { std::mem::take(&mut scratch.sheet) } else { Sheet::default() };
+        let mut sheet = self.track.take(spare);
+        let page = &mut scratch.page;
+        page.begin_at(self.disk.length(), RECORDING_BLOCK_BYTES);
+        page.put(std::mem::take(&mut self.start).filled());
+        if !sheet.is_empty() {
+            self.seal_sheet(&sheet, page).map_err(|why| why.to_string())?;
             self.unsealed_since.get_or_insert_with(Instant::now);
         }
-        self.disk.write(sealed).map_err(|why| why.to_string())?;
-        METRICS.recorded(sealed.len() as u64);
-        text.clear();
-        if text.capacity() > scratch.text.capacity() {
-            scratch.text = text;
+        self.disk.write(page.filled()).map_err(|why| why.to_string())?;
+        METRICS.recorded(page.len() as u64);
+        sheet.clear();
+        if sheet.room() > scratch.sheet.room() {
+            scratch.sheet = sheet;
         }
         Ok(())
+    }
+
+    fn seal_sheet(&mut self, sheet: &Sheet, page: &mut Page) -> Result<(), CipherFailed> {
+        let Some(digester) = &mut self.digester else {
+            return self.writer.pieces(sheet.len(), sheet.pieces(), page);
+        };
+        let mut lines = Vec::new();
+        digester.eat(sheet.pieces(), &mut lines);
+        self.writer.data(&lines, page)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
@@ -226,7 +240,7 @@ impl Open {
         METRICS.alarm(Alarm::Recording, true);
         self.failed.send_replace(Some(format!("the recording cannot be written: {why}")));
         // Whoever waits for room must look again.
-        drop(self.track.take(Vec::new()));
+        drop(self.track.take(Sheet::default()));
     }
 
     fn close(mut self: Box<Self>) -> Result<Sealed, RecordingFailed> {
@@ -236,11 +250,11 @@ impl Open {
         self.track.finish();
         self.write_pending(&mut Scratch::default()).map_err(RecordingFailed)?;
         self.sync_folder().map_err(|why| RecordingFailed(why.to_string()))?;
-        let mut lines = Vec::new();
+        let mut lines = Page::default();
         self.digest_end(&mut lines).map_err(|why| RecordingFailed(why.to_string()))?;
         let Self { writer, mut disk, .. } = *self;
         let (bytes, digest) = writer.end(&mut lines);
-        let flushed = disk.write(&lines).and_then(|()| disk.file()?.sync_all());
+        let flushed = disk.write(lines.filled()).and_then(|()| disk.file()?.sync_all());
         flushed.map_err(|why| RecordingFailed(why.to_string()))?;
         METRICS.alarm(Alarm::Recording, false);
         Ok(Sealed { digest, bytes })

@@ -1,7 +1,7 @@
 //! A recording while it is made: the relay's end of it.
 //!
-//! A keystroke must not wait for a disk, nor wake another thread. So the relay appends plaintext
-//! to a buffer of its own and goes on; the writer thread takes the buffer away when it has grown to
+//! A keystroke must not wait for a disk, nor wake another thread. So the relay puts plaintext
+//! on a sheet of its own and goes on; the writer thread takes the sheet away when it has grown to
 //! a quarter of a mebibyte, and in any case once a second. What has been delivered but is not in
 //! the file yet is therefore bounded in bytes and in time. A thread that falls behind makes the
 //! relay wait; one that fails makes it end.
@@ -9,6 +9,7 @@
 use super::{
     RecordingFailed, Sealed, Segment,
     payload::{Encoder, Moment},
+    sheet::Sheet,
     thread::Job,
 };
 use bastion_core::{
@@ -43,15 +44,15 @@ pub(super) struct Track {
 
 struct Pending {
     encoder: Encoder,
-    text: Vec<u8>,
+    sheet: Sheet,
 }
 
 impl Track {
-    pub(super) fn new(id: RecordingId, encoder: Encoder, text: Vec<u8>) -> Arc<Self> {
+    pub(super) fn new(id: RecordingId, encoder: Encoder, sheet: Sheet) -> Arc<Self> {
         Arc::new(Self {
             id,
             started: Instant::now(),
-            pending: Mutex::new(Pending { encoder, text }),
+            pending: Mutex::new(Pending { encoder, sheet }),
             taken: Notify::new(),
             announced: AtomicBool::new(false),
         })
@@ -66,20 +67,20 @@ impl Track {
     pub(super) fn finish(&self) {
         let micros = self.micros();
         let mut pending = self.lock();
-        let Pending { encoder, text } = &mut *pending;
-        encoder.finish(micros, text);
+        let Pending { encoder, sheet } = &mut *pending;
+        encoder.finish(micros, sheet.text());
     }
 
     fn micros(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// For the writer thread: everything so far, for an empty buffer to go on with.
-    pub(super) fn take(&self, spare: Vec<u8>) -> Vec<u8> {
+    /// For the writer thread: everything so far, for an empty sheet to go on with.
+    pub(super) fn take(&self, spare: Sheet) -> Sheet {
         self.announced.store(false, Ordering::Release);
-        let text = std::mem::replace(&mut self.lock().text, spare);
+        let sheet = std::mem::replace(&mut self.lock().sheet, spare);
         self.taken.notify_waiters();
-        text
+        sheet
     }
 }
 
@@ -96,9 +97,9 @@ impl Recording {
         let micros = self.track.micros();
         let waiting = {
             let mut pending = self.track.lock();
-            let Pending { encoder, text } = &mut *pending;
-            encoder.add(micros, moment, text);
-            text.len()
+            let Pending { encoder, sheet } = &mut *pending;
+            encoder.add(micros, moment, sheet);
+            sheet.len()
         };
         if waiting >= RECORDING_BUFFER_BYTES {
             self.announce();
@@ -122,7 +123,7 @@ impl Recording {
         let mut failed = self.failed.clone();
         loop {
             let taken = self.track.taken.notified();
-            if self.track.lock().text.len() < RECORDING_IN_FLIGHT_BYTES_MAX {
+            if self.track.lock().sheet.len() < RECORDING_IN_FLIGHT_BYTES_MAX {
                 return Ok(());
             }
             self.announce();
