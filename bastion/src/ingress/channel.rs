@@ -67,7 +67,7 @@ pub(super) async fn run(session: &Session, to: To, asked: Asked) {
         }
         Err(fault) => Over::spoken(Mouth { write, opening, kind }, &fault),
     };
-    over.speak(terminal).await;
+    Box::pin(over.speak(terminal)).await;
     drop(running);
     drop(held);
 }
@@ -83,7 +83,7 @@ async fn pass(
     let drafting = Arc::clone(app);
     let decided = app.gate.decide(request, move |batch, grant| draft(drafting, batch, grant));
     let issuance = match step("decide", decided).await {
-        Ok(Ok(granted)) => granted.split(),
+        Ok(Ok(granted)) => granted.split().map(Box::new),
         Ok(Err(denial)) => return Over::denied(session, Mouth::of(operator, kind), denial.get()),
         Err(error) => return Over::spoken(Mouth::of(operator, kind), &Fault::from(error)),
     };
@@ -91,20 +91,20 @@ async fn pass(
         Ok(issuance) => issuance,
         Err(undrafted) => return Box::pin(undrafted.into_inner().end(app, operator)).await,
     };
-    let mut last = Last::of(issuance.get().grant());
+    let mut last = Box::new(Last::of(issuance.get().grant()));
     operator.setup.lent.keep(issuance.get().grant().beside());
     let has_terminal = operator.setup.pty.is_some();
     operator.setup.notice = has_terminal.then(|| notice(issuance.get().grant(), &notes));
     let opened = async {
-        let (lease, blank) = app.ca.sign(issuance)?;
+        let (lease, blank) = app.ca.sign(*issuance)?;
         last.recording(lease.recording());
         let vm = step("connect", app.egress.connect(&lease, spare)).await?;
         let recorded = (lease.id().clone(), lease.grant().recording_level());
         let meta = ChannelMeta::of(recorded, &operator.setup, clock::now());
         let recording = step("record", app.recorder.open(blank, meta)).await?;
-        Ok::<_, Fault>((lease, vm, recording))
+        Ok::<_, Fault>((Box::new(lease), vm, recording))
     };
-    match opened.await {
+    match Box::pin(opened).await {
         Ok((lease, vm, recording)) => {
             let (evidence, entered) = mpsc::channel(EVIDENCE_WAITING_MAX);
             let tap = app.taps.open(lease.id(), &operator.setup);
@@ -121,9 +121,9 @@ async fn pass(
             if let Some(lending) = lending {
                 lending.end().await;
             }
-            Box::pin(close::ended(app, last, closing)).await
+            Box::pin(close::ended(app, *last, closing)).await
         }
-        Err(fault) => Box::pin(close::never_began(app, last, operator, fault)).await,
+        Err(fault) => Box::pin(close::never_began(app, *last, operator, fault)).await,
     }
 }
 

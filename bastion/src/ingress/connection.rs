@@ -115,10 +115,11 @@ where
         settled: Some(settled),
         open: open.clone(),
     });
-    // Boxed, since a connection lasts much longer than its login.
+    // Boxed, since a connection lasts much longer than its login; so is the stream, as russh has
+    // room for it many times over.
     let starting = async {
         let (stream, has_gcm) = greeting::greet(stream).await.map_err(russh::Error::IO)?;
-        server::run_stream(offers.to(has_gcm), stream, handler).await
+        server::run_stream(offers.to(has_gcm), Box::new(stream), handler).await
     };
     let login = Box::pin(login(starting, session));
     let grace = shared.app.config.ingress.login_grace;
@@ -196,13 +197,13 @@ async fn attend(
     };
     if !over {
         session.run_out().await;
-        session.say_goodbye(end).await;
+        Box::pin(session.say_goodbye(end)).await;
         let gone = tokio::time::timeout(super::LAST_WORDS, &mut running).await;
         tracing::debug!(in_time = gone.is_ok(), "the peer was told to go");
     }
     session.cut();
     quiet(open.subscribe()).await;
-    session.close(end).await;
+    Box::pin(session.close(end)).await;
     tracing::info!(session = %session.id, reason = end.as_str(), "session closed");
 }
 

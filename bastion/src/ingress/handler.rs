@@ -46,7 +46,7 @@ pub(super) enum HandlerError {
 
 /// One connection's callbacks.
 pub(super) struct Handler {
-    line: Line,
+    line: Box<Line>,
     login: String,
     proven: Option<Identity>,
     session: Option<Arc<Session>>,
@@ -77,7 +77,7 @@ struct Waiting {
 impl Handler {
     pub(super) fn new(line: Line) -> Self {
         Self {
-            line,
+            line: Box::new(line),
             login: String::new(),
             proven: None,
             session: None,
@@ -490,7 +490,7 @@ impl server::Handler for Handler {
         session: &mut server::Session,
     ) -> Result<(), HandlerError> {
         let x11 = X11 { single, protocol: protocol.to_owned(), cookie: cookie.to_owned(), screen };
-        if self.lend_display(channel, x11).await? {
+        if Box::pin(self.lend_display(channel, x11)).await? {
             Ok(session.channel_success(channel)?)
         } else {
             Ok(session.channel_failure(channel)?)
@@ -502,7 +502,7 @@ impl server::Handler for Handler {
         channel: ChannelId,
         _session: &mut server::Session,
     ) -> Result<bool, HandlerError> {
-        self.lend_agent(channel).await
+        Box::pin(self.lend_agent(channel)).await
     }
 
     // ---- requests on the connection ------------------------------------------------------------
@@ -513,7 +513,7 @@ impl server::Handler for Handler {
         port: &mut u32,
         session: &mut server::Session,
     ) -> Result<bool, HandlerError> {
-        self.listen(address, port, session.handle()).await
+        Box::pin(self.listen(address, port, session.handle())).await
     }
 
     async fn cancel_tcpip_forward(
