@@ -1,8 +1,11 @@
 //! What the figures were measured on: without it they say nothing.
 
-use super::gateway::Recording;
+use super::{
+    gateway::Recording,
+    options::{Options, Plan},
+};
 use serde::Serialize;
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 /// The machine and the builds.
 #[derive(Debug, Serialize)]
@@ -13,8 +16,8 @@ pub struct Machine {
     kernel: String,
     openssh: String,
     profile: &'static str,
-    /// Of the bastion's version control, if it is there.
-    commit: String,
+    /// Which bastion.
+    build: String,
     /// What the gateway's log and recordings are on.
     disk: String,
     /// One, five and fifteen minutes, before anything ran.
@@ -26,7 +29,8 @@ pub struct Machine {
 
 impl Machine {
     /// This one, now.
-    pub fn now(dir: &Path, recording: Recording, rounds: usize) -> Self {
+    pub fn now(options: &Options) -> Self {
+        let Plan { recording, rounds, .. } = options.plan();
         let of = |file: &str, field: &str| {
             let text = fs::read_to_string(file).unwrap_or_default();
             let line = text.lines().find(|line| line.starts_with(field)).unwrap_or_default();
@@ -34,7 +38,7 @@ impl Machine {
         };
         let memory = of("/proc/meminfo", "MemTotal").replace(" kB", "").parse().unwrap_or(0);
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let disk = said("stat", &["-f", "-c", "%T", &dir.display().to_string()]);
+        let disk = said("stat", &["-f", "-c", "%T", &options.parent().display().to_string()]);
         Self {
             cpu: of("/proc/cpuinfo", "model name"),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -42,7 +46,7 @@ impl Machine {
             kernel: said("uname", &["-r"]),
             openssh: said("ssh", &["-V"]),
             profile: if cfg!(debug_assertions) { "debug" } else { "release" },
-            commit: said("git", &["rev-parse", "--short", "HEAD"]),
+            build: options.build(),
             disk,
             load_before: load.split(' ').take(3).collect::<Vec<_>>().join(" "),
             recording,
@@ -56,7 +60,7 @@ impl Machine {
         format!(
             "{cpu}, {cores} cores, {memory_gib} GiB; Linux {kernel}; {openssh}; {} build of {}; \
              log and recordings on {}; recording: {:?}; load average before: {}; rounds: {}.",
-            self.profile, self.commit, self.disk, self.recording, self.load_before, self.rounds
+            self.profile, self.build, self.disk, self.recording, self.load_before, self.rounds
         )
     }
 }

@@ -17,6 +17,7 @@ pub mod row;
 pub mod sshd;
 pub mod stage;
 pub mod standin;
+pub mod sweeper;
 pub mod table;
 
 use clap::Parser as _;
@@ -25,6 +26,7 @@ use options::Options;
 use row::Row;
 use stage::Stage;
 use std::{fs, process::ExitCode};
+use sweeper::Sweeper;
 
 /// Measures as the command line says.
 pub fn main() -> ExitCode {
@@ -34,10 +36,11 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let plan = options.plan();
-    let machine = Machine::now(options.parent(), plan.recording, plan.rounds);
+    let machine = Machine::now(&options);
     println!("{}", machine.sentence());
     let dir = options.dir();
     fs::create_dir_all(&dir).unwrap();
+    let _sweeper = Sweeper::wait(&dir);
     let mut stage = Stage::set_up(&options.binary(), &dir, plan.recording);
     if options.stay {
         println!("the stage is up in {}; Enter ends it", dir.display());

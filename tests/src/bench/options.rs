@@ -30,6 +30,9 @@ pub struct Options {
     /// The bastion to measure; the one built beside this program if left out
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// What the build is called, where it is the one beside this program
+    #[arg(long)]
+    commit: Option<String>,
     /// A folder on a real disk, in which to make one for all of it
     #[arg(long, value_name = "FOLDER", default_value = "/var/tmp")]
     parent: PathBuf,
@@ -102,6 +105,16 @@ impl Options {
     pub fn binary(&self) -> PathBuf {
         let ours = std::env::current_exe().unwrap();
         self.binary.clone().unwrap_or_else(|| ours.with_file_name("bastion"))
+    }
+
+    /// What the table calls the bastion: its commit, if that is known, and its digest.
+    pub fn build(&self) -> String {
+        let bytes = std::fs::read(self.binary()).unwrap();
+        let digest = audit_schema::hash::Hash::of(&bytes).to_string();
+        match self.commit.as_ref().filter(|_| self.binary.is_none()) {
+            Some(commit) => format!("{commit}, SHA-256 {}", &digest[..12]),
+            None => format!("a bastion with SHA-256 {}", &digest[..12]),
+        }
     }
 
     /// Where the folder of all of it is made.

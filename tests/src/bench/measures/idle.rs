@@ -11,6 +11,7 @@ use crate::bench::{
     stage::{JUMP_PORT, Stage},
     standin::Standing,
 };
+use bastion_core::limits::RECORDING_DESCRIPTORS_SHARE;
 use std::{collections::BTreeMap, fs, thread, time::Duration};
 
 const VM: &str = "idle.acme";
@@ -29,7 +30,7 @@ pub fn idle(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
     let before = logins(stage, way, plan);
     let (there, held) = match &vm {
         Ok(_) => sit_idle(stage, plan, &mut memory),
-        Err(why) => (0, vec![Err(why.clone())]),
+        Err(why) => (There::default(), vec![Err(why.clone())]),
     };
     for form in [Form::Ours, Form::OursJump] {
         let (idle, among) = (&before[&form], &logins(stage, way, plan)[&form]);
@@ -43,7 +44,7 @@ pub fn idle(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
         figure.failures.extend(among.failures.iter().chain(&idle.failures).cloned());
         login.insert(form, figure);
     }
-    let sessions = format!("{there} idle sessions");
+    let sessions = format!("{} idle sessions", there.all());
     let row = Row::new("idle_memory", "memory of an idle PTY session", way, "KiB").with(memory);
     let ours = [Form::Ours, Form::OursJump];
     let row = row.limited(ours.map(|form| Limit::at_most(form, 150.0))).noted(&format!(
@@ -54,11 +55,30 @@ pub fn idle(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
     ));
     let title = format!("login among {sessions}, against none");
     let login = Row::new("login_among_idle", &title, way, "×").with(login);
-    let login = match there < plan.idle {
-        true => login.noted("as many as the machine's limit of open files lets one process have"),
-        false => login,
+    let login = match there.without {
+        0 => login,
+        without => login.noted(&format!(
+            "{} of them have a terminal, {without} are between two channels: a session with a \
+             terminal takes two sockets, and this machine lets one process have {} descriptors",
+            there.with_terminal,
+            most_descriptors(stage.gateway.process())
+        )),
     };
     vec![row, login.limited(ours.map(|form| Limit::at_most(form, 2.0)))]
+}
+
+/// How many sit there.
+#[derive(Clone, Copy, Default)]
+struct There {
+    with_terminal: usize,
+    /// Logged in, with no channel just now.
+    without: usize,
+}
+
+impl There {
+    fn all(self) -> usize {
+        self.with_terminal + self.without
+    }
 }
 
 /// Over how many the memory of one is told.
@@ -75,7 +95,7 @@ fn sit_idle(
     stage: &Stage,
     plan: &Plan,
     memory: &mut BTreeMap<Form, Figure>,
-) -> (usize, Vec<Result<Standing, String>>) {
+) -> (There, Vec<Result<Standing, String>>) {
     let bare = descriptors(stage.gateway.process());
     let key = stage.dir().join("keys/olga");
     let (ours, jump) = (format!("127.0.0.1:{PORT}"), format!("127.0.0.1:{JUMP_PORT}"));
@@ -106,17 +126,27 @@ fn sit_idle(
             held.push(standing);
         }
     }
-    let there = first(plan) + few(plan);
-    let gateway = stage.gateway.process();
-    let each = (descriptors(gateway) - bare).div_ceil(there).max(1);
-    // Some are needed for the log, and for whoever logs in now.
-    let room = most_descriptors(gateway).saturating_sub(bare + 500) / each;
-    let rest = plan.idle.min(room).saturating_sub(there);
-    if rest > 0 {
-        held.push(Standing::operators(rest, &key, &in_ours));
+    let there = all_of(plan.idle, most_descriptors(stage.gateway.process()) - bare);
+    let rest = there.with_terminal.saturating_sub(first(plan) + few(plan));
+    let in_bare = ["--through", &ours, "--login", &inventory, "--login-only"];
+    for (count, way_in) in [(rest, &in_ours[..]), (there.without, &in_bare[..])] {
+        if count > 0 {
+            held.push(Standing::operators(count, &key, way_in));
+        }
     }
-    (there + rest, held)
+    (there, held)
 }
+
+/// A session takes one socket, and one more where it has a terminal on a VM.
+fn all_of(wanted: usize, descriptors: usize) -> There {
+    let recordings = descriptors / RECORDING_DESCRIPTORS_SHARE as usize;
+    let room = descriptors.saturating_sub(recordings + DESCRIPTORS_SPARE);
+    let with_terminal = wanted.min(room.saturating_sub(wanted));
+    There { with_terminal, without: wanted - with_terminal }
+}
+
+/// For whoever logs in now, and what the log opens now and then.
+const DESCRIPTORS_SPARE: usize = 60;
 
 /// The files and sockets that a process has open.
 fn descriptors(process: &Running) -> usize {

@@ -7,7 +7,7 @@
 pub mod operators;
 pub mod vm;
 
-use super::sshd::ACCOUNT;
+use super::{sshd::ACCOUNT, sweeper};
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
@@ -23,6 +23,9 @@ pub enum StandIn {
     /// Stands in for idle operators until standard input ends
     #[command(hide = true)]
     Operators(operators::Args),
+    /// Sweeps up behind a bench when standard input ends
+    #[command(hide = true)]
+    Sweeper(sweeper::Args),
 }
 
 impl StandIn {
@@ -30,6 +33,7 @@ impl StandIn {
     pub fn run(&self) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         match self {
+            Self::Sweeper(args) => sweeper::run(args),
             Self::Vm(args) => runtime.block_on(vm::run(args)),
             Self::Operators(args) => runtime.block_on(operators::run(args)),
         }

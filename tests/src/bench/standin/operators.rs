@@ -32,6 +32,9 @@ pub struct Args {
     /// Open the forward, and leave it at that
     #[arg(long)]
     forward_only: bool,
+    /// Log in, and leave it at that
+    #[arg(long)]
+    login_only: bool,
 }
 
 struct Anybody;
@@ -45,7 +48,7 @@ impl client::Handler for Anybody {
 }
 
 /// What an idle operator holds: dropping any of it would end the session.
-type Held = (Handle<Anybody>, Option<Handle<Anybody>>, Channel<Msg>);
+type Held = (Handle<Anybody>, Option<Handle<Anybody>>, Option<Channel<Msg>>);
 
 /// Logs all of them in, says so, and holds them until standard input ends.
 pub async fn run(args: &Args) {
@@ -76,20 +79,23 @@ async fn come_in(args: &Args) -> Result<Held, russh::Error> {
     let config = Arc::new(client::Config { nodelay: true, ..client::Config::default() });
     let mut outer = client::connect_stream(Arc::clone(&config), stream, Anybody).await?;
     log_in(&mut outer, &args.login, args).await?;
+    if args.login_only {
+        return Ok((outer, None, None));
+    }
     let Some(inside) = &args.inside else {
         let channel = terminal(&outer).await?;
-        return Ok((outer, None, channel));
+        return Ok((outer, None, Some(channel)));
     };
     let (host, port) = inside.rsplit_once(':').unwrap_or((inside, "22"));
     let port = port.parse().unwrap_or(22);
     let forward = outer.channel_open_direct_tcpip(host, port, "127.0.0.1", 1).await?;
     if args.forward_only {
-        return Ok((outer, None, forward));
+        return Ok((outer, None, Some(forward)));
     }
     let mut inner = client::connect_stream(config, forward.into_stream(), Anybody).await?;
     log_in(&mut inner, &args.account, args).await?;
     let channel = terminal(&inner).await?;
-    Ok((inner, Some(outer), channel))
+    Ok((inner, Some(outer), Some(channel)))
 }
 
 async fn log_in(
