@@ -14,6 +14,7 @@ use crate::{
     keyfile::{self, KeyFileError},
     ledger::{
         Ledger, LedgerError, OpenError, OpenLease, Opening, RecordingFound, SubjectKeys,
+        open::Signing,
         projection::{Projection, ProjectionError},
         subjects::KeyStoreError,
     },
@@ -21,6 +22,7 @@ use crate::{
         Quotas, Spools, Taps,
         recording::{self, Recipient, Recorder},
     },
+    signer::{EngineError, Signer, SignerError},
     store::{Db, Options, StoreError},
 };
 use audit_schema::{
@@ -53,6 +55,8 @@ pub struct App {
     pub live: Arc<Live>,
     /// The authorities.
     pub ca: Ca,
+    /// What keeps the keys of certificates and of the log.
+    pub signer: Arc<Signer>,
     /// Who may come in.
     pub authn: Authn,
     /// The way to VMs.
@@ -75,6 +79,12 @@ pub enum StartError {
     /// A key is not usable.
     #[error("{0}")]
     Key(#[from] KeyFileError),
+    /// What signs cannot be had.
+    #[error("{0}")]
+    Engine(#[from] EngineError),
+    /// What signs does not start.
+    #[error("{0}")]
+    Signer(#[from] SignerError),
     /// The roots for webhooks are not usable.
     #[error("{0}")]
     Trust(String),
@@ -129,21 +139,34 @@ pub enum StartError {
 impl App {
     /// Makes the log of a new deployment, with the policy of its folder in force.
     pub async fn create(config: Config) -> Result<Self, StartError> {
+        let signer = Arc::new(Signer::here(&config)?);
         let db = Db::open(&config.store.url(), Options::CREATE).await?;
-        let log_key = keyfile::read_log_key(&config.keys.log)?;
         let keys = SubjectKeys::create(&config.erasure.keys).await?;
-        let opening = Opening::new(config.gateway.clone(), log_key, keys);
+        let opening = opening(&config, Arc::clone(&signer), keys);
         let ledger = Ledger::create(db, &config.origin, opening).await?;
         let policy = policy::of_folder(&config)?;
         policy::adopt(&ledger, policy.digest()).await?.into_inner();
-        Self::assemble(config, ledger, policy)
+        Self::assemble(config, (ledger, signer), policy)
     }
 
-    /// Opens a deployment that no gateway serves, and closes what a crash left open.
+    /// Opens a deployment that no gateway serves, and closes what a crash left open. The keys that
+    /// sign are in this process, for as long as the command takes.
     pub async fn open(config: Config) -> Result<Self, StartError> {
-        let ledger = open_ledger(&config).await?;
+        let signer = Arc::new(Signer::here(&config)?);
+        Self::open_with(config, signer).await
+    }
+
+    /// Opens a deployment to serve it: the keys that sign are in a process of their own.
+    pub async fn open_to_serve(config: Config) -> Result<Self, StartError> {
+        let signer = Arc::new(Signer::start(&config).await?);
+        tracing::info!(by = signer.confined(), "the signer is held back");
+        Self::open_with(config, signer).await
+    }
+
+    async fn open_with(config: Config, signer: Arc<Signer>) -> Result<Self, StartError> {
+        let ledger = open_ledger(&config, Arc::clone(&signer)).await?;
         let policy = policy::of_folder(&config)?;
-        let app = Self::assemble(config, ledger, policy)?;
+        let app = Self::assemble(config, (ledger, signer), policy)?;
         app.recover().await?;
         // A crash may have come between an erasure and the cut of the write-ahead log.
         if !app.ledger.db().scrub().await? {
@@ -152,12 +175,16 @@ impl App {
         Ok(app)
     }
 
-    fn assemble(config: Config, ledger: Ledger, policy: Policy) -> Result<Self, StartError> {
+    fn assemble(
+        config: Config,
+        (ledger, signer): (Ledger, Arc<Signer>),
+        policy: Policy,
+    ) -> Result<Self, StartError> {
         let live = Arc::new(Live::default());
         let policy = Arc::new(PolicyCell::new(policy));
         let keys = &config.keys;
         let authorities = Authorities {
-            user: keyfile::read_ssh(&keys.user_ca)?,
+            signer: Arc::clone(&signer),
             gateway_host: keyfile::read_ssh(&keys.gateway_host_ca)?,
             vm_host: keyfile::read_ssh(&keys.vm_host_ca)?,
         };
@@ -190,6 +217,7 @@ impl App {
             policy,
             live,
             ca,
+            signer,
             recorder,
             ledger,
             config,
@@ -226,11 +254,10 @@ impl App {
     }
 }
 
-async fn open_ledger(config: &Config) -> Result<Ledger, StartError> {
+async fn open_ledger(config: &Config, signer: Arc<Signer>) -> Result<Ledger, StartError> {
     let db = Db::open(&config.store.url(), Options::OPEN).await?;
-    let log_key = keyfile::read_log_key(&config.keys.log)?;
     let keys = SubjectKeys::open(&config.erasure.keys).await?;
-    let ledger = Ledger::open(db, Opening::new(config.gateway.clone(), log_key, keys)).await?;
+    let ledger = Ledger::open(db, opening(config, signer, keys)).await?;
     if ledger.origin() != config.origin {
         return Err(StartError::Origin {
             config: config.origin.clone(),
@@ -238,6 +265,11 @@ async fn open_ledger(config: &Config) -> Result<Ledger, StartError> {
         });
     }
     Ok(ledger)
+}
+
+/// What this gateway brings to its log.
+fn opening(config: &Config, signer: Arc<Signer>, keys: SubjectKeys) -> Opening {
+    Opening::signed_by(config.gateway.clone(), Signing::Signer(signer), keys)
 }
 
 /// What is on disk of a recording that a crash left open, beside what the log fixed of it.

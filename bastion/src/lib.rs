@@ -20,4 +20,5 @@ pub mod notices;
 pub mod relay;
 pub mod render;
 pub mod serve;
+pub mod signer;
 pub mod store;

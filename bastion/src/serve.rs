@@ -48,7 +48,7 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     raise_descriptors();
-    let app = Arc::new(App::open(config).await?);
+    let app = Arc::new(App::open_to_serve(config).await?);
     check_policy(&app, serving).await?;
     let socket = Socket::bind(&app.config.socket)
         .await

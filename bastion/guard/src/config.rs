@@ -29,7 +29,7 @@ use bastion_core::{
     },
 };
 use ed25519_dalek::VerifyingKey;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{
     fs,
     io::{self, Read as _},
@@ -67,7 +67,7 @@ pub struct Config {
 }
 
 /// An account of this VM.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Account {
     /// As the inventory has it.
@@ -76,6 +76,15 @@ pub struct Account {
     pub level: Level,
     /// The Unix user that it is.
     pub unix_user: String,
+}
+
+/// Who may have written a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Root alone, and root alone may write to the folders above it.
+    Root,
+    /// This Unix user: a demo of an ordinary user, who owns the VM and all that is in it.
+    User(u32),
 }
 
 /// Why there is no configuration to go by.
@@ -92,40 +101,63 @@ pub enum BadConfig {
     Content(PathBuf, String),
 }
 
-#[derive(Deserialize)]
+/// The file: what whoever provisions a VM writes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    origin: String,
-    log_keys: Vec<String>,
-    user_cas: Vec<String>,
-    customer: CustomerId,
-    instance: InstanceId,
-    accounts: Vec<Account>,
+pub struct Pinned {
+    /// The deployment.
+    pub origin: String,
+    /// The keys of its log, `name+hash+base64`.
+    pub log_keys: Vec<String>,
+    /// The CAs of its user certificates, in OpenSSH's form.
+    pub user_cas: Vec<String>,
+    /// Whose VM this is.
+    pub customer: CustomerId,
+    /// Which life of it.
+    pub instance: InstanceId,
+    /// Its accounts.
+    pub accounts: Vec<Account>,
+    /// The customer's approvers; needed where an account reaches customer data.
     #[serde(default)]
-    approvers: Vec<Approver>,
+    pub approvers: Vec<Approver>,
+    /// How many of them have to sign.
     #[serde(default)]
-    signatures_needed: u64,
-    checkpoint_seconds_max: Option<i64>,
-    revocations: Option<PathBuf>,
-    revocations_seconds_max: Option<i64>,
-    syslog: Option<PathBuf>,
+    pub signatures_needed: u64,
+    /// How old a checkpoint may be for a data account, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_seconds_max: Option<i64>,
+    /// Where the revocation list is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocations: Option<PathBuf>,
+    /// How old it may be, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocations_seconds_max: Option<i64>,
+    /// Where the system's log listens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog: Option<PathBuf>,
 }
 
-#[derive(Deserialize)]
+/// A key of an approver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Approver {
-    approver: ApproverId,
-    key: String,
+pub struct Approver {
+    /// Who.
+    pub approver: ApproverId,
+    /// Their key, in OpenSSH's form.
+    pub key: String,
 }
 
 impl Config {
-    /// Reads a configuration that root alone can have written.
-    pub fn read(path: &Path) -> Result<Self, BadConfig> {
+    /// Reads a configuration that nobody but its owner can have written.
+    pub fn read(path: &Path, owner: Owner) -> Result<Self, BadConfig> {
         let failed = |error| BadConfig::Io(path.to_owned(), error);
-        trusted(path)?;
+        let uid = match owner {
+            Owner::Root => trusted(path).map(|()| 0)?,
+            Owner::User(uid) => uid,
+        };
         let mut file = fs::File::open(path).map_err(failed)?;
         // What was opened, not what stood there a moment ago.
-        only_roots(path, &file.metadata().map_err(failed)?)?;
+        only_of(uid, path, &file.metadata().map_err(failed)?)?;
         let mut text = String::new();
         let mut bounded = file.by_ref().take(GUARD_CONFIG_BYTES_MAX);
         bounded.read_to_string(&mut text).map_err(failed)?;
@@ -134,7 +166,7 @@ impl Config {
 
     /// The configuration of a text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let file: File = serde_json::from_str(text).map_err(|bad| bad.to_string())?;
+        let file: Pinned = serde_json::from_str(text).map_err(|bad| bad.to_string())?;
         let vkeys = file.log_keys.iter().map(|key| key.parse::<Vkey>());
         let log_keys: Vec<Vkey> = vkeys.collect::<Result<_, _>>().map_err(|bad| bad.to_string())?;
         let cas = file.user_cas.iter().map(|line| bastion_core::warrant::ed25519_key(line));
@@ -202,15 +234,15 @@ fn trusted(path: &Path) -> Result<(), BadConfig> {
     for place in path.ancestors() {
         let meta = fs::symlink_metadata(place);
         let meta = meta.map_err(|error| BadConfig::Io(place.to_owned(), error))?;
-        only_roots(place, &meta)?;
+        only_of(0, place, &meta)?;
     }
     Ok(())
 }
 
-fn only_roots(place: &Path, meta: &fs::Metadata) -> Result<(), BadConfig> {
+fn only_of(owner: u32, place: &Path, meta: &fs::Metadata) -> Result<(), BadConfig> {
     let what = if meta.file_type().is_symlink() {
         "it is a link"
-    } else if meta.uid() != 0 {
+    } else if meta.uid() != owner {
         "it does not belong to root"
     } else if meta.mode() & 0o022 != 0 {
         "others than root may write to it"

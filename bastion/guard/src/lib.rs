@@ -16,7 +16,7 @@ pub mod judge;
 mod syslog;
 
 use audit_schema::time::Timestamp;
-use config::Config;
+use config::{Config, Owner};
 use judge::{Question, Refused};
 use std::{
     ffi::OsString,
@@ -41,6 +41,11 @@ write there. --check says whether the configuration and the revocation list are 
 
 /// Runs the program.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    run(Owner::Root, arguments)
+}
+
+/// Runs the program, by a configuration of this owner.
+pub fn run(owner: Owner, arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let words: Option<Vec<String>> = arguments.map(|word| word.into_string().ok()).collect();
     let words = words.unwrap_or_default();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -49,9 +54,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         all => (PathBuf::from(CONFIG), all),
     };
     match *words {
-        ["--check"] => check(&file),
+        ["--check"] => check((&file, owner)),
         [unix_user, kind, certificate] => {
-            answer(&file, &Question { unix_user, kind, certificate });
+            answer((&file, owner), &Question { unix_user, kind, certificate });
             ExitCode::SUCCESS
         }
         ["--help"] => {
@@ -68,7 +73,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// Prints the principal, or says why not. Nothing that a stranger sends may end this in another
 /// way, so even a fault of ours is only a refusal.
-fn answer(file: &Path, question: &Question<'_>) {
+fn answer(file: (&Path, Owner), question: &Question<'_>) {
     panic::set_hook(Box::new(|_| {}));
     let judged = panic::catch_unwind(|| judge_by(file, question));
     let (socket, refused) = match judged {
@@ -86,8 +91,8 @@ fn answer(file: &Path, question: &Question<'_>) {
 
 type Told = (PathBuf, String);
 
-fn judge_by(file: &Path, question: &Question<'_>) -> Result<String, Told> {
-    let config = Config::read(file);
+fn judge_by((file, owner): (&Path, Owner), question: &Question<'_>) -> Result<String, Told> {
+    let config = Config::read(file, owner);
     let config = config.map_err(|bad| (PathBuf::from(syslog::SOCKET), bad.to_string()))?;
     let list = || read_list(&config);
     judge::judge(question, &config, list, now())
@@ -100,8 +105,8 @@ fn read_list(config: &Config) -> Result<String, String> {
 }
 
 /// For whoever sets a VM up: the configuration and the list, with words.
-fn check(file: &Path) -> ExitCode {
-    let found = Config::read(file).map_err(|bad| bad.to_string()).and_then(|config| {
+fn check((file, owner): (&Path, Owner)) -> ExitCode {
+    let found = Config::read(file, owner).map_err(|bad| bad.to_string()).and_then(|config| {
         let data = config.has_data();
         let list = data.then(|| judge::revocations(&config, || read_list(&config), now()));
         match list.transpose() {

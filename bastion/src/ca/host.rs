@@ -62,7 +62,7 @@ impl Ca {
 
     /// The user CA's public key: what a VM's `TrustedUserCAKeys` holds.
     pub fn user_ca(&self) -> &PublicKey {
-        self.user.public_key()
+        self.signer.user_ca()
     }
     /// The gateway-host CA's public key: what operators' known_hosts hold.
     pub fn gateway_host_ca(&self) -> &PublicKey {

@@ -1,6 +1,6 @@
 //! The entry before the signature.
 
-use super::{Ca, Draft};
+use super::{Ca, Draft, consent::Consent};
 use crate::{
     args,
     ledger::{Batch, ChangeError, NewEntry},
@@ -25,7 +25,11 @@ impl Issuance {
 impl Ca {
     /// Enters the draft, with the wrapped key of its recording, in the change that enters its
     /// grant: the lease was made a moment ago under the same head, so nobody can have revoked it.
-    pub async fn issue(&self, batch: &mut Batch, draft: Draft) -> Result<Issuance, ChangeError> {
+    pub async fn issue(
+        &self,
+        batch: &mut Batch,
+        mut draft: Draft,
+    ) -> Result<Issuance, ChangeError> {
         let (recording, lease) = (draft.blank.id(), draft.grant.lease());
         let keys = "INSERT INTO recording_keys (recording, lease, wrapped_json, created_at) \
                     VALUES ($1, $2, $3, $4)";
@@ -35,7 +39,9 @@ impl Ca {
         batch.tx().run(named, &args![recording, lease]).await?;
         let mut entry = entry(&draft);
         entry.actor = batch.gateway_actor();
-        batch.append(entry).await?;
+        let issued = batch.append(entry).await?;
+        draft.issued = issued;
+        draft.consent = Consent::of(batch.tx(), &draft.grant).await?;
         Ok(Issuance(draft))
     }
 }

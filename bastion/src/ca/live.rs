@@ -30,6 +30,7 @@ use crate::{args, ledger::Ledger, metrics::METRICS, store::StoreError};
 pub struct Live {
     leases: Mutex<HashMap<LeaseId, Watched>>,
     wake: Notify,
+    changed: Notify,
 }
 
 struct Watched {
@@ -74,6 +75,12 @@ impl Live {
     /// Has [`Live::watch`] look at the store now, not at the next tick.
     pub fn wake(&self) {
         self.wake.notify_one();
+        self.changed.notify_one();
+    }
+
+    /// Resolves after the next [`Live::wake`]: something was taken back.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Runs for the life of the gateway: reads the marks and ends what they name.

@@ -7,6 +7,7 @@
 //! and the signature, the log names a certificate that never was, which harms nobody; the other
 //! order could leave a certificate that no entry names.
 
+mod consent;
 mod host;
 mod issuance;
 mod lease;
@@ -18,25 +19,28 @@ pub use lease::{Alive, Lease};
 pub use live::Live;
 
 use crate::{
-    ledger::{Entered, Recorded},
-    metrics::{Alarm, METRICS},
+    ledger::{Entered, Ledger, LedgerError, Recorded, Unsigned, signer::HeadToSign},
     relay::recording::Blank,
+    signer::{Line, Order, Signer, SignerError},
 };
-use audit_schema::time::Timestamp;
+use audit_schema::{hash::Hash, time::Timestamp};
 use bastion_core::{
     authorize::Grant,
     cert::{self, CertContent, CertError, CertTerms},
 };
 use ipnet::IpNet;
 use russh::keys::{
-    PrivateKey,
-    ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey},
+    PrivateKey, PublicKey,
+    ssh_key::{
+        Certificate,
+        private::{Ed25519Keypair, Ed25519PrivateKey},
+    },
 };
 use std::{io, net::SocketAddr, sync::Arc};
 
 /// The authorities of a deployment that this process holds.
 pub struct Ca {
-    user: PrivateKey,
+    signer: Arc<Signer>,
     gateway_host: PrivateKey,
     vm_host: PrivateKey,
     egress: Vec<IpNet>,
@@ -45,8 +49,8 @@ pub struct Ca {
 
 /// The private keys, as read from their files.
 pub struct Authorities {
-    /// Signs the certificates that log in to VMs.
-    pub user: PrivateKey,
+    /// Keeps the key that signs the certificates that log in to VMs.
+    pub signer: Arc<Signer>,
     /// Signs what operators' known_hosts trust.
     pub gateway_host: PrivateKey,
     /// Signs the host certificates of VMs.
@@ -68,7 +72,19 @@ pub enum CaError {
     /// No randomness.
     #[error("the system has no randomness")]
     Entropy,
+    /// The signer did not sign.
+    #[error("{0}")]
+    Signer(#[from] SignerError),
+    /// What the signer has to be shown cannot be had.
+    #[error("{0}")]
+    Log(#[from] LedgerError),
+    /// There is nothing to show.
+    #[error("the entries of this certificate cannot be proven to its signer")]
+    Entries,
 }
+
+/// How often a proof is made again because the signer has moved on.
+const SIGNER_TRIES: usize = 8;
 
 /// The key of one channel: made for it, kept in memory, gone with it.
 pub struct EgressKey(PrivateKey);
@@ -88,15 +104,19 @@ pub struct Draft {
     granted_at: Timestamp,
     key: EgressKey,
     body: cert::Draft,
+    nonce: [u8; 32],
     blank: Blank,
+    /// The place of its own entry, once it has one.
+    issued: u64,
+    consent: Option<consent::Consent>,
 }
 
 impl Ca {
     /// Takes the authorities; `egress` are the ranges that VMs see this gateway come from, empty
     /// for the address that each VM is dialled from.
     pub fn new(authorities: Authorities, egress: Vec<IpNet>, live: Arc<Live>) -> Self {
-        let Authorities { user, gateway_host, vm_host } = authorities;
-        Self { user, gateway_host, vm_host, egress, live }
+        let Authorities { signer, gateway_host, vm_host } = authorities;
+        Self { signer, gateway_host, vm_host, egress, live }
     }
 
     /// Drafts the certificate of a grant, for a key and a recording made for it.
@@ -109,20 +129,40 @@ impl Ca {
         let egress = self.egress_for(&grant.get().instance().address)?;
         let terms = CertTerms { serial: grant.seq(), now: grant.time(), egress: &egress };
         let content = CertContent::of(grant.get(), &terms)?;
-        let (subject, ca) = (key.0.public_key().key_data(), self.user.public_key().key_data());
-        let body = content.draft(subject, ca, entropy()?)?;
+        let (subject, ca) = (key.0.public_key().key_data(), self.user_ca().key_data());
+        let nonce = entropy()?;
+        let body = content.draft(subject, ca, nonce)?;
         let granted_at = grant.time();
-        Ok(Draft { grant: grant.into_inner(), granted_at, key, body, blank })
+        let grant = grant.into_inner();
+        Ok(Draft { grant, granted_at, key, body, nonce, blank, issued: 0, consent: None })
     }
 
     /// The one signature that opens a VM, after the entry that names it; with the lease comes the
     /// recording that was prepared for it.
-    pub fn sign(&self, issuance: Recorded<Issuance>) -> Result<(Lease, Blank), CaError> {
+    pub async fn sign(
+        &self,
+        issuance: Recorded<Issuance>,
+        log: &Ledger,
+    ) -> Result<(Lease, Blank), CaError> {
         let draft = issuance.into_inner().into_draft();
-        let certificate = draft.body.sign(&self.user, &[]);
-        METRICS.alarm(Alarm::Signing, certificate.is_err());
-        let certificate = certificate?;
+        let certificate = self.ordered(&draft, log).await?;
         Ok(Lease::new(draft, certificate, &self.live))
+    }
+
+    /// Has the certificate made, with the proof of both entries from where the signer is.
+    async fn ordered(&self, draft: &Draft, log: &Ledger) -> Result<Certificate, CaError> {
+        let entries = [draft.body.content().serial, draft.issued];
+        let _turn = self.signer.turn().await;
+        for _ in 0..SIGNER_TRIES {
+            let from = self.signer.last_signed().size;
+            let shown = log.unsigned(&entries, from).await?;
+            match self.signer.certificate(order(draft, shown, from)?).await {
+                // A checkpoint was signed meanwhile: now we know from where to prove.
+                Err(SignerError::Behind(_)) => {}
+                done => return Ok(done?),
+            }
+        }
+        Err(CaError::Entries)
     }
 
     /// The ranges for `source-address`: those of the configuration, or the one address that the
@@ -141,6 +181,27 @@ impl Ca {
         let local = ask().map_err(|error| CaError::Route(address.to_owned(), error))?;
         Ok(vec![IpNet::from(local.ip().to_canonical())])
     }
+}
+
+/// What the signer is shown of a draft.
+fn order(draft: &Draft, shown: Unsigned, from: u64) -> Result<Order, CaError> {
+    let Unsigned { head, lines, inclusion, consistency: proof } = shown;
+    let mut lines = lines.into_iter().zip(inclusion).map(|(line, proof)| {
+        let line = String::from_utf8(line).map_err(|_| CaError::Entries)?;
+        Ok(Line { line, proof })
+    });
+    let mut line = || lines.next().unwrap_or(Err(CaError::Entries));
+    let subject = PublicKey::from(draft.body.subject().clone());
+    Ok(Order {
+        content: draft.body.content().clone(),
+        subject: subject.to_openssh().map_err(|_| CaError::Entries)?,
+        nonce: Hash(draft.nonce),
+        head: HeadToSign { head, from, proof }.into(),
+        granted: line()?,
+        issued: line()?,
+        consent: draft.consent.as_ref().map(|consent| consent.text.clone()),
+        approvers: draft.consent.iter().flat_map(|c| c.approvers.clone()).collect(),
+    })
 }
 
 fn entropy() -> Result<[u8; 32], CaError> {

@@ -11,6 +11,7 @@ use crate::{
     config::{Config, Store},
     keyfile,
     ledger::{SubjectKeys, open::verify_tail, reading},
+    signer,
     store::{Db, Options},
 };
 use audit_schema::event::Event;
@@ -131,6 +132,14 @@ fn keys(config: &Config, findings: &mut Findings) {
         findings.take(what, keyfile::read_ssh(file), |key| {
             key.public_key().fingerprint(russh::keys::HashAlg::Sha256).to_string()
         });
+    }
+    match signer::sandbox::has_landlock() {
+        true => findings.ok("signer", "held back by seccomp and landlock"),
+        false => findings.warn(
+            "signer",
+            "NO LANDLOCK in this kernel: seccomp alone keeps the signer from other files; run a \
+             kernel of 5.13 or later with landlock among its security modules",
+        ),
     }
     let public = &config.recordings.provider_key;
     findings.take("recording key", keyfile::read_recording_key(public), |_| {

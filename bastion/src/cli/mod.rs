@@ -17,6 +17,7 @@ mod tracing;
 mod verify;
 
 use crate::{api, config::Config};
+use bastion_guard::config::Owner;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::{
     io::Write as _,
@@ -80,6 +81,19 @@ enum Command {
     /// What policy files say, before an officer puts them in force
     #[command(subcommand)]
     Policy(policy::Verb),
+    /// Keep the keys of a gateway that started this, and sign for it
+    #[command(hide = true)]
+    Signer,
+    /// Check a certificate as a VM does; what `bastion-guard` does, for a VM of the demo
+    #[command(hide = true)]
+    Guard {
+        /// The configuration is this user's, not root's
+        #[arg(long)]
+        of_this_user: bool,
+        /// As bastion-guard takes them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Print the completions of a shell
     #[command(after_help = "Example:\n  bastion completions bash > \
                             ~/.local/share/bash-completion/completions/bastion")]
@@ -158,6 +172,18 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
         Command::ConnectConfig(_) => read(cli.config.as_deref(), None),
         Command::Report(ask) => read(cli.config.as_deref(), ask.out),
         Command::Policy(verb) => policy::run(cli.config.as_deref(), &verb, cli.json),
+        Command::Signer => {
+            let config = configuration(cli.config.as_deref())?;
+            crate::signer::process::run(&config).map_err(Fault::failed)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Guard { of_this_user, arguments } => {
+            let owner = match of_this_user {
+                true => Owner::User(nix::unistd::geteuid().as_raw()),
+                false => Owner::Root,
+            };
+            Ok(bastion_guard::run(owner, arguments.into_iter()))
+        }
         Command::Completions { shell } => completions(shell),
     }
 }

@@ -96,7 +96,7 @@ async fn pass(
     let has_terminal = operator.setup.pty.is_some();
     operator.setup.notice = has_terminal.then(|| notice(issuance.get().grant(), &notes));
     let opened = async {
-        let (lease, blank) = app.ca.sign(*issuance)?;
+        let (lease, blank) = step("sign", app.ca.sign(*issuance, &app.ledger)).await?;
         last.recording(lease.recording());
         let vm = step("connect", app.egress.connect(&lease, spare)).await?;
         let recorded = (lease.id().clone(), lease.grant().recording_level());

@@ -77,7 +77,7 @@ async fn pass(session: &Session, request: AccessRequest, listen: Listen) {
     };
     let mut last = Last::of(issuance.get().grant());
     let opened = async {
-        let (lease, blank) = app.ca.sign(issuance)?;
+        let (lease, blank) = app.ca.sign(issuance, &app.ledger).await?;
         last.recording(lease.recording());
         let vm = app.egress.connect(&lease, None).await?;
         let recorded = (lease.id().clone(), lease.grant().recording_level());
