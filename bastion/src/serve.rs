@@ -130,6 +130,7 @@ fn background(
     tasks.spawn(api::sweep(Arc::clone(app)));
     tasks.spawn(api::web::run(Arc::clone(app)));
     tasks.spawn(notices::run(courier));
+    tasks.spawn(api::revocations::keep(Arc::clone(app)));
     tasks.spawn(index(Arc::clone(app)));
     if let Some(address) = app.config.metrics {
         tasks.spawn(async move {

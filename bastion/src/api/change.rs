@@ -35,7 +35,8 @@ pub fn unknown(what: &'static str, name: &str) -> ChangeError {
     ChangeError::refused("unknown", unknown_sentence(what, name))
 }
 
-fn unknown_sentence(what: &str, name: &str) -> String {
+/// The sentence of [`unknown`].
+pub(super) fn unknown_sentence(what: &str, name: &str) -> String {
     format!("no {what} `{name}` here; the `list` commands show what there is")
 }
 

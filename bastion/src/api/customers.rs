@@ -80,6 +80,8 @@ async fn take_on(call: &Call<'_>, add: Add) -> Result<Reply, Fault> {
     let change =
         call.change("customer add", move |batch| Box::pin(insert(batch, actor, add, name)));
     change.await?.into_inner();
+    // Its VMs will want a revocation list.
+    call.app.live.wake();
     Ok(Reply::Said {
         text: format!(
             "added customer {customer}; next: `approver invite … --customer {customer}` and \

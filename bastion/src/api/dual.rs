@@ -111,6 +111,7 @@ const TABLE: &[(&str, Effect)] = &[
     // Names what is in the inventory already.
     ("vm certify", Alone),
     ("vm bootstrap", Alone),
+    ("vm revocations", Reads),
     // ---- rules and keys
     ("policy check", Reads),
     ("policy test", Reads),

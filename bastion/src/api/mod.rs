@@ -37,6 +37,7 @@ mod quota;
 mod reading;
 mod recording;
 pub mod report;
+pub mod revocations;
 mod rows;
 mod services;
 pub mod session;

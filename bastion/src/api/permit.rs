@@ -69,6 +69,7 @@ const TABLE: &[(&str, &[ActorKind])] = &[
     ("vm destination list", &[Officer]),
     ("vm certify", &[Officer]),
     ("vm bootstrap", &[Officer]),
+    ("vm revocations", &[Officer]),
     // ---- officers: rules and keys
     ("policy check", &[Officer]),
     ("policy test", &[Officer]),

@@ -21,7 +21,7 @@ use crate::{
 };
 use audit_schema::event::{Actor, Event};
 use bastion_core::{
-    id::{InstanceId, ServiceId, VmName},
+    id::{CustomerId, InstanceId, ServiceId, VmName},
     lease::Cause,
     limits::ACCOUNTS_PER_VM_MAX,
     vm::{Account, SourceRanges, VmInstance},
@@ -70,6 +70,15 @@ pub enum Verb {
         /// Its name.
         vm: VmName,
     },
+    /// What the VMs of a customer must no longer accept, signed: what their guard reads
+    #[command(
+        after_help = "The gateway keeps the same text in revocations/CUSTOMER of its folder.\n\n\
+        Example:\n  ssh bastion vm revocations acme > revocations"
+    )]
+    Revocations {
+        /// Whose VMs.
+        customer: CustomerId,
+    },
 }
 
 /// A new VM.
@@ -117,6 +126,7 @@ pub async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
         Verb::Destination(verb) => destinations::run(call, verb).await,
         Verb::Bootstrap(ask) => provision::bootstrap(call, ask).await,
         Verb::Certify { vm } => super::host::certify(call, vm).await,
+        Verb::Revocations { customer } => super::revocations::show(call, customer).await,
     }
 }
 

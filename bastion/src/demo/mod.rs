@@ -11,6 +11,7 @@ mod disk;
 mod error;
 mod files;
 mod gateway;
+mod guard;
 mod people;
 mod place;
 mod port;
@@ -142,6 +143,7 @@ impl Demo {
             tokio::task::block_in_place(|| world::set_up(&place, &vms, &separation))?;
             place.keep(&ports.kept(args)?)?;
         }
+        vms.iter().try_for_each(Vm::listen)?;
         let running =
             tokio::task::block_in_place(|| vms.iter().map(Vm::boot).collect::<Result<_, _>>())?;
         let stage = walk::Stage::new(&place, &vms[0], &separation);

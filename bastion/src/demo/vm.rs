@@ -9,8 +9,10 @@ use super::{
     child::Child,
     error::{DemoError, Doing as _},
     files::{line, write},
+    guard,
     separation::{Separation, UNSHARE},
 };
+use bastion_guard::config::Pinned;
 use nix::unistd::Uid;
 use std::{
     fs,
@@ -23,7 +25,7 @@ use std::{
 /// The accounts of each VM and their levels.
 pub const ACCOUNTS: [(&str, &str); 2] = [("ops", "troubleshoot"), ("dba", "data")];
 
-/// Becomes the VM: `sh boot DISK NAME FOLDER`. Sources are relative, with `-c` (no canonicalising),
+/// Becomes the VM: `sh boot DISK NAME FOLDER PROGRAM`, the last one empty without a guard. Sources are relative, with `-c` (no canonicalising),
 /// since a bind mount made earlier may already hide the path that leads here. What else an operator
 /// could find of the host is covered.
 const BOOT: &str = r#"set -eu
@@ -32,11 +34,24 @@ mount -c --bind etc-ssh /etc/ssh
 for file in passwd group shadow; do mount -c --bind "$file" "/etc/$file"; done
 mount -c --bind srv /srv
 mount -c --bind home /home
+if [ -n "$4" ]; then
+    mount -c --bind "$3/revocations" revocations
+    case $(stat -L -c %u:%a "$4") in
+    # sshd runs only what is root's and nobody else may write; elsewhere a copy that is.
+    0:*[0145][0145]) : > guard; mount -c --bind "$4" guard ;;
+    *) cp "$4" guard; chmod 755 guard ;;
+    esac
+fi
 for place in "$3" /tmp /run /root /var/log /var/tmp; do
     if [ -d "$place" ]; then mount -t tmpfs -o mode=755 vm "$place"; fi
 done
 chmod 1777 /tmp /var/tmp
-mkdir -m 755 -p /run/sshd
+mkdir -m 755 -p /run/sshd /run/bastion/revocations
+if [ -n "$4" ]; then
+    mount -c --bind revocations /run/bastion/revocations
+    : > /run/bastion/guard
+    mount -c --bind guard /run/bastion/guard
+fi
 hostname "$2"
 cd /
 exec /usr/sbin/sshd -D -e -f /etc/ssh/sshd_config
@@ -54,6 +69,8 @@ pub struct Trust {
     pub user_ca: String,
     /// The certificate of the VM-host CA for this VM's host key.
     pub host_certificate: String,
+    /// What its guard knows by itself; without it sshd goes by the certificate's principal alone.
+    pub guard: Option<Pinned>,
 }
 
 /// Where a VM is to be laid out.
@@ -77,10 +94,10 @@ pub struct Vm {
     /// Where its sshd listens on 127.0.0.1.
     pub port: u16,
     pub(super) disk: PathBuf,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     /// The ids of `ops` and `dba`; absent where both are the user who runs the demo.
     pub(super) uids: Option<[u32; 2]>,
-    user: String,
+    pub(super) user: String,
 }
 
 impl Vm {
@@ -125,6 +142,9 @@ impl Vm {
         write(&ssh.join("user_ca.pub"), &line(&trust.user_ca), 0o644)?;
         let certificate = ssh.join("ssh_host_ed25519_key-cert.pub");
         write(&certificate, &line(&trust.host_certificate), 0o644)?;
+        if let Some(pinned) = &trust.guard {
+            self.pin(pinned)?;
+        }
         let principal = |(account, level)| format!("{level}:{account}@{}\n", trust.instance);
         if self.uids.is_some() {
             for (account, level) in ACCOUNTS {
@@ -135,7 +155,11 @@ impl Vm {
             let both: String = ACCOUNTS.into_iter().map(principal).collect();
             write(&ssh.join("principals").join(&self.user), &both, 0o644)?;
         }
-        write(&ssh.join("sshd_config"), &self.sshd_config(), 0o644)
+        let principals = match &trust.guard {
+            Some(_) => self.guard_in_sshds_path()?,
+            None => format!("AuthorizedPrincipalsFile {}/principals/%u", self.ssh_folder()),
+        };
+        write(&ssh.join("sshd_config"), &self.sshd_config(&principals), 0o644)
     }
 
     /// Starts it and waits until it speaks SSH. It ends when the value is dropped, or when we die.
@@ -149,7 +173,11 @@ impl Vm {
             write(&boot, BOOT, 0o644)?;
             let boot = boot.display().to_string();
             let mut command = UNSHARE.to_vec();
-            command.extend(["/bin/sh", &boot, &disk, &self.name, &folder]);
+            let guard = match self.disk.join("etc-ssh").join(guard::PINNED).exists() {
+                true => guard::program()?.display().to_string(),
+                false => String::new(),
+            };
+            command.extend(["/bin/sh", &boot, &disk, &self.name, &folder, &guard]);
             Child::start(&command, &log)
         } else {
             if Uid::effective().is_root() {
@@ -180,15 +208,21 @@ impl Vm {
         })
     }
 
-    fn sshd_config(&self) -> String {
-        // In a namespace the disk's folder is /etc/ssh. Elsewhere it may lie below a folder that
-        // others may write to (/tmp), which StrictModes refuses.
-        let (ssh, users, strict) = match self.uids {
-            Some(_) => ("/etc/ssh".to_owned(), "ops dba".to_owned(), "yes"),
-            None => {
-                let ssh = self.disk.join("etc-ssh").display().to_string();
-                (ssh, self.user.clone(), "no")
-            }
+    /// Where sshd finds its files: in a namespace the disk's folder is /etc/ssh.
+    pub(super) fn ssh_folder(&self) -> String {
+        match self.uids {
+            Some(_) => "/etc/ssh".to_owned(),
+            None => self.disk.join("etc-ssh").display().to_string(),
+        }
+    }
+
+    fn sshd_config(&self, principals: &str) -> String {
+        // Without a namespace it may lie below a folder that others may write to (/tmp), which
+        // StrictModes refuses.
+        let ssh = self.ssh_folder();
+        let (users, strict) = match self.uids {
+            Some(_) => ("ops dba".to_owned(), "yes"),
+            None => (self.user.clone(), "no"),
         };
         let root =
             if self.user == "root" && self.uids.is_none() { "prohibit-password" } else { "no" };
@@ -200,7 +234,7 @@ impl Vm {
              HostCertificate {ssh}/ssh_host_ed25519_key-cert.pub\n\
              # The only way in: a certificate of the bastion's CA that names this VM instance.\n\
              TrustedUserCAKeys {ssh}/user_ca.pub\n\
-             AuthorizedPrincipalsFile {ssh}/principals/%u\n\
+             {principals}\n\
              AuthenticationMethods publickey\n\
              AuthorizedKeysFile none\n\
              PasswordAuthentication no\n\
@@ -300,6 +334,7 @@ mod tests {
                 instance: "i-1".to_owned(),
                 user_ca: fs::read_to_string(folder.join("user_ca.pub")).expect("written"),
                 host_certificate: fs::read_to_string(folder.join("host-cert.pub")).expect("signed"),
+                guard: None,
             };
             vm.trust(&trust).expect("told");
             let _child = vm.boot().expect("boots");

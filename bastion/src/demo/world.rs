@@ -3,14 +3,17 @@
 use super::{
     error::{DemoError, Doing as _},
     files::write,
+    gateway::ORIGIN,
     people::{ACME, GLOBEX, ODILE, OLGA, OTTO, Person},
     place::Place,
     separation::Separation,
     vm::{ACCOUNTS, Trust, Vm},
 };
 use crate::keyfile;
+use audit_schema::event::Level;
+use bastion_guard::config::{Account, Approver, Pinned};
 use chrono::{Days, Utc};
-use std::{fs, io};
+use std::{fs, io, str::FromStr};
 
 /// The VMs of the demo: name, service, zone.
 pub const VMS: [(&str, &str, &str); 3] = [
@@ -39,12 +42,13 @@ pub fn set_up(place: &Place, vms: &[Vm], separation: &Separation) -> Result<(), 
     // Completed a month ago, and more than a year ago.
     odile.takes_on(OLGA, 30)?;
     odile.takes_on(OTTO, 400)?;
-    let user_ca = odile.user_ca()?;
+    let (user_ca, log_key) = odile.keys()?;
     for (vm, (name, service, zone)) in vms.iter().zip(VMS) {
         let instance = odile.adds_vm(vm, (name, service, zone), separation)?;
         let host_key = vm.host_public_key()?;
         let host_certificate = odile.says_with(&["vm", "certify", name], &host_key)?;
-        vm.trust(&Trust { instance, user_ca: user_ca.clone(), host_certificate })?;
+        let guard = Some(odile.pinned((&instance, service), (&user_ca, &log_key), separation)?);
+        vm.trust(&Trust { instance, user_ca: user_ca.clone(), host_certificate, guard })?;
     }
     Ok(())
 }
@@ -78,9 +82,47 @@ impl Officer<'_> {
         self.says(&[&record[..], &dates[..]].concat()).map(drop)
     }
 
-    fn user_ca(&self) -> Result<String, DemoError> {
+    /// The user CA's key and the log's.
+    fn keys(&self) -> Result<(String, String), DemoError> {
         let json = self.says(&["ca", "show", "--json"])?;
-        field(&json, "user_ca")
+        Ok((field(&json, "user_ca")?, field(&json, "log_key")?))
+    }
+
+    /// What a VM's guard knows by itself, from the day on which the VM is provisioned.
+    fn pinned(
+        &self,
+        (instance, service): (&str, &str),
+        (user_ca, log_key): (&str, &str),
+        separation: &Separation,
+    ) -> Result<Pinned, DemoError> {
+        let (customer, person) = match service {
+            "acme-pg" => ("acme", ACME),
+            _ => ("globex", GLOBEX),
+        };
+        let json = self.says(&["approver", "list", "--customer", customer, "--json"])?;
+        let approver = Approver {
+            approver: parsed(&approver_id(&json)?)?,
+            key: person.public_key(self.place)?.trim().to_owned(),
+        };
+        let account = |(account, level): (&str, &str)| {
+            let level = if level == "data" { Level::Data } else { Level::Troubleshoot };
+            let unix_user = separation.unix_user(account);
+            Ok(Account { account: parsed(account)?, level, unix_user })
+        };
+        Ok(Pinned {
+            origin: ORIGIN.to_owned(),
+            log_keys: vec![log_key.to_owned()],
+            user_cas: vec![user_ca.to_owned()],
+            customer: parsed(customer)?,
+            instance: parsed(instance)?,
+            accounts: ACCOUNTS.into_iter().map(account).collect::<Result<_, DemoError>>()?,
+            approvers: vec![approver],
+            signatures_needed: 1,
+            checkpoint_seconds_max: None,
+            revocations: None,
+            revocations_seconds_max: None,
+            syslog: None,
+        })
     }
 
     fn adds_vm(
@@ -99,6 +141,19 @@ impl Officer<'_> {
         }
         field(&self.says(&words)?, "instance")
     }
+}
+
+/// An id that the gateway gave.
+fn parsed<T: FromStr>(text: &str) -> Result<T, DemoError> {
+    text.parse().map_err(|_| DemoError::Gateway(format!("`{text}` is no id")))
+}
+
+/// The one approver of the answer of `approver list`.
+fn approver_id(json: &str) -> Result<String, DemoError> {
+    let value: serde_json::Value =
+        serde_json::from_str(json).map_err(|error| DemoError::Gateway(error.to_string()))?;
+    let id = value["approvers"][0]["id"].as_str().map(str::to_owned);
+    id.ok_or_else(|| DemoError::Gateway(format!("no approver in the answer {json}")))
 }
 
 /// A field of a JSON answer.

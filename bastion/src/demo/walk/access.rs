@@ -139,6 +139,33 @@ pub fn withdrawal(stage: &Stage, ticket: &str) -> Result<(), DemoError> {
     Ok(())
 }
 
+/// Somebody has the CA's private key, and signs a certificate that the log knows nothing of.
+pub fn stolen_key(stage: &Stage) -> Result<(), DemoError> {
+    let (port, user) = &stage.vm;
+    stage.chapter("Somebody steals the key of the certificate authority");
+    stage.step(Step {
+        proves: "a certificate of the right CA, for the right VM and its data account",
+        command: "instance=$(jq -r .instance vms/pg-1.acme/etc-ssh/guard.json) && \
+                  rm -f stolen* && ssh-keygen -q -t ed25519 -N '' -f stolen && \
+                  ssh-keygen -q -s keys/user-ca -I by-night -n data:dba@$instance -V +5m -z 7 \
+                  stolen.pub && ssh-keygen -L -f stolen-cert.pub",
+        exit: 0,
+        says: &["data:dba@i-"],
+    })?;
+    stage.step(Step {
+        proves: "and the VM itself refuses it: it carries no proof that it stands in the log",
+        command: &format!(
+            "ssh -F none -i stolen -o IdentitiesOnly=yes -o BatchMode=yes -p {port} \
+             -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \
+             {user}@127.0.0.1 cat {} ; code=$?; tail -n 1 vms/pg-1.acme/guard.log; exit $code",
+            stage.data_file
+        ),
+        exit: 255,
+        says: &["Permission denied", "carries no receipt"],
+    })?;
+    Ok(())
+}
+
 /// The ticket in the JSON answer of `request`.
 fn ticket_of(answer: &str) -> Option<String> {
     let line = answer.lines().find(|line| line.starts_with('{'))?;

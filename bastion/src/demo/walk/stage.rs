@@ -28,6 +28,8 @@ pub struct Stage {
     colours: bool,
     /// Whether `ops` and `dba` are two Unix users.
     pub separated: bool,
+    /// Where the first VM's sshd listens, and the Unix user of its data account.
+    pub vm: (u16, String),
     /// The customer's file, as `dba` reads it.
     pub data_file: String,
     /// What the machine allows.
@@ -70,6 +72,7 @@ impl Stage {
             dir: place.dir().to_owned(),
             colours: std::io::stdout().is_terminal(),
             separated: matches!(separation, Separation::Namespaces { .. }),
+            vm: (vm.port, separation.unix_user("dba")),
             data_file: vm.data_file(),
             separation: separation.sentence(),
         }
