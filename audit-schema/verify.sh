@@ -4,6 +4,8 @@
 #
 #   sh verify.sh EXPORT [CHECKPOINT KEY [OPENINGS]]     the whole log, from entry 0
 #   sh verify.sh --customer EXPORT [OPENINGS]           one customer's entries alone
+#   sh verify.sh --tiles FOLDER KEY                     a published tree, entry by entry
+#   sh verify.sh --proof PROOF KEY ENTRY                one entry's tlog-proof; ENTRY is its line
 #
 # EXPORT and OPENINGS are JSON lines, CHECKPOINT a signed note, KEY the log's key as
 # name+hash+base64. Get KEY from somewhere else than the export.
@@ -20,14 +22,19 @@ stop() { printf '%s\n' "$1" >&2; exit 2; }
 digest() { sum=$(sha256sum) && printf '%s' "${sum%% *}"; }
 
 mode=log
-if [ "${1-}" = --customer ]; then mode=customer; shift; fi
-case $mode:$# in
-log:1) checkpoint='' openings='' ;;
-log:3 | log:4) checkpoint=$2 key=$3 openings=${4-} ;;
-customer:1 | customer:2) checkpoint='' openings=${2-} ;;
-*) stop 'usage: sh verify.sh [--customer] EXPORT [CHECKPOINT KEY] [OPENINGS]' ;;
+case ${1-} in
+--customer | --tiles | --proof) mode=${1#--} && shift ;;
 esac
-for file in "$1" ${checkpoint:+"$checkpoint" "$key"} ${openings:+"$openings"}; do
+checkpoint='' openings='' tiles='' export=${1-}
+case $mode:$# in
+log:1) ;;
+log:3 | log:4) checkpoint=$2 key=$3 openings=${4-} ;;
+customer:1 | customer:2) openings=${2-} ;;
+tiles:2) tiles=$1 checkpoint=$1/checkpoint key=$2 mode=log ;;
+proof:3) checkpoint=$1 key=$2 export=$3 ;;
+*) stop 'usage: sh verify.sh [--customer | --tiles | --proof] FILE..., as in its first lines' ;;
+esac
+for file in "$export" ${checkpoint:+"$checkpoint" "$key"} ${openings:+"$openings"}; do
     [ -r "$file" ] || stop "cannot read $file"
 done
 for tool in sha256sum jq openssl mktemp; do
@@ -58,28 +65,14 @@ def unbase64: explode as $c | ($c | length) as $n
     | if .[length - $pad:] | any(. != 0) then error("not base64") else .[:length - $pad] end;
 '
 
-# Split the export into one file a line, each behind the zero byte of a leaf, and hash them a
-# thousand at a time. The copy shows whether the shell read every byte.
-mkdir "$work/leaf"
-: >"$work/hashes" && : >"$work/copy"
-count=0 names=''
-hash_names() { # DIRECTORY OUTPUT: appends the digests of the files in $names
-    [ -z "$names" ] || (cd "$1" && sha256sum $names) >>"$2"
-    names=''
-}
-exec 3>>"$work/copy"
-while IFS= read -r line; do
-    { printf '\000' && printf '%s' "$line"; } >"$work/leaf/$count"
-    printf '%s\n' "$line" >&3
-    names="$names $count"
-    count=$((count + 1))
-    [ $((count % 1000)) -ne 0 ] || hash_names "$work/leaf" "$work/hashes"
-done <"$1"
-exec 3>&-
-hash_names "$work/leaf" "$work/hashes"
-rm -rf "$work/leaf"
-[ -z "$line" ] || broken "line $((count + 1)): it has no newline at its end: the file was cut off"
-[ "$count" -gt 0 ] || broken 'there are no entries'
+# A proof file: a header, perhaps extra data, the index, the hashes, an empty line, the checkpoint.
+if [ "$mode" = proof ]; then
+    sed '/^$/,$d' "$checkpoint" >"$work/head"
+    sed '1,/^$/d' "$checkpoint" >"$work/proof-note"
+    [ "$({ cat "$work/head" && echo && cat "$work/proof-note"; } | digest)" = \
+        "$(digest <"$checkpoint")" ] || broken 'the proof: it has no empty line, or ends early'
+    checkpoint=$work/proof-note
+fi
 
 # The checkpoint: three lines, an empty one, signatures; one of them is the key's and is right.
 origin='' size='' root=''
@@ -134,6 +127,105 @@ if [ -n "$checkpoint" ]; then
         | if length == 32 then hex else error("no") end' 2>/dev/null) ||
         broken 'the checkpoint: its root is not 32 bytes as base64'
     say "checkpoint: the signature holds, over $size entries"
+fi
+
+# A published tree: each bundle is entries behind their lengths, two bytes each. They become an
+# export, which is verified as one; the tiles are compared further down, when their hashes are known.
+place() { # INDEX: as a path, three digits a folder
+    place=$(printf '%03d' $(($1 % 1000))) above=$(($1 / 1000))
+    while [ "$above" -gt 0 ]; do
+        place=$(printf 'x%03d/%s' $((above % 1000)) "$place") above=$((above / 1000))
+    done
+}
+found() { # PATH WIDTH: the file of a tile or bundle, or the full one in place of a partial one
+    file=$tiles/$1
+    [ "$2" -eq 256 ] || [ ! -f "$file.p/$2" ] || file=$file.p/$2
+    [ -f "$file" ] || broken "$1: it is missing"
+}
+if [ -n "$tiles" ]; then
+    export=$work/export done=0
+    : >"$export"
+    while [ "$done" -lt "$size" ]; do
+        width=$((size - done)) at=0
+        [ "$width" -le 256 ] || width=256
+        place $((done / 256))
+        found "tile/entries/$place" "$width"
+        bytes_there=$(wc -c <"$file") left=$width
+        while [ "$left" -gt 0 ]; do
+            length=$(od -An -tu1 -j "$at" -N 2 "$file" 2>/dev/null |
+                { read -r high low && echo $((high * 256 + low)); }) &&
+                [ $((at + 2 + length)) -le "$bytes_there" ] ||
+                broken "tile/entries/$place: it ends within an entry, or before its last"
+            tail -c "+$((at + 3))" "$file" | head -c "$length" >>"$export"
+            echo >>"$export"
+            at=$((at + 2 + length)) left=$((left - 1))
+        done
+        case $file in *".p/$width") full=$width ;; *) full=256 ;; esac
+        [ "$full" -ne "$width" ] || [ "$at" -eq "$bytes_there" ] ||
+            broken "tile/entries/$place: it has more entries than its name says"
+        done=$((done + width))
+    done
+fi
+
+# Split the export into one file a line, each behind the zero byte of a leaf, and hash them a
+# thousand at a time. The copy shows whether the shell read every byte.
+mkdir "$work/leaf"
+: >"$work/hashes" && : >"$work/copy"
+count=0 names=''
+hash_names() { # DIRECTORY OUTPUT: appends the digests of the files in $names
+    [ -z "$names" ] || (cd "$1" && sha256sum $names) >>"$2"
+    names=''
+}
+exec 3>>"$work/copy"
+while IFS= read -r line; do
+    { printf '\000' && printf '%s' "$line"; } >"$work/leaf/$count"
+    printf '%s\n' "$line" >&3
+    names="$names $count"
+    count=$((count + 1))
+    [ $((count % 1000)) -ne 0 ] || hash_names "$work/leaf" "$work/hashes"
+done <"$export"
+exec 3>&-
+hash_names "$work/leaf" "$work/hashes"
+rm -rf "$work/leaf"
+[ -z "$line" ] || broken "line $((count + 1)): it has no newline at its end: the file was cut off"
+[ "$count" -gt 0 ] || broken 'there are no entries'
+
+# The proof: from the entry's hash and the hashes given to the root (RFC 9162, 2.1.3.2).
+if [ "$mode" = proof ]; then
+    [ "$count" -eq 1 ] || broken 'the entry: it is not one line'
+    {
+        IFS= read -r line && [ "$line" = 'c2sp.org/tlog-proof@v1' ] && IFS= read -r line ||
+            broken 'the proof: it is not a tlog-proof'
+        case $line in 'extra '*) IFS= read -r line || broken 'the proof: it has no index' ;; esac
+        case $line in 'index '*) index=${line#index } ;; *) broken 'the proof: it has no index' ;; esac
+        case $index in '' | *[!0-9]* | 0?* | ?????????????????*)
+            broken 'the proof: its index is not a number' ;;
+        esac
+        [ "$index" -lt "$size" ] || broken 'the proof: its index is not within the tree'
+        read -r hash rest <"$work/hashes"
+        place=$index last=$((size - 1))
+        while IFS= read -r line; do
+            sibling=$(jq -n -r --arg hash "$line" "$bytes"'$hash | unbase64
+                | if length == 32 then hex else error("no") end' 2>/dev/null) ||
+                broken 'the proof: a hash is not 32 bytes as base64'
+            [ "$last" -gt 0 ] || broken 'the proof: it has too many hashes'
+            if [ $((place % 2)) -eq 1 ] || [ "$place" -eq "$last" ]; then
+                pair=$sibling$hash
+                while [ $((place % 2)) -eq 0 ]; do place=$((place / 2)) last=$((last / 2)); done
+            else
+                pair=$hash$sibling
+            fi
+            pair=$(jq -n -r --arg pair "$pair" "$bytes"'[1] + ($pair | unhex) | octal')
+            hash=$(printf "$pair" | digest)
+            place=$((place / 2)) last=$((last / 2))
+        done
+    } <"$work/head"
+    [ "$last" -eq 0 ] && [ "$hash" = "$root" ] ||
+        broken 'the proof: it does not lead from this entry to the root of the checkpoint'
+    [ "$(jq -R 'fromjson | .seq' <"$export" 2>/dev/null)" = "$index" ] ||
+        broken 'the entry: it is in the log, but says of itself that it is another'
+    say "proof: the entry is number $index of the log"
+    exit 0
 fi
 
 # The entries: each one spelled in the one way, in its place, linked to the one before, not
@@ -208,12 +300,12 @@ def follows($c; $last): if $c.seq != ($last.seq + 1) then
   | if ($e | length) == $count then first else "jq and sh see different lines" end
 '
 verdict=$(jq -R -n -r --rawfile hashes "$work/hashes" --arg mode "$mode" --arg origin "$origin" \
-    --argjson count "$count" "$entries" <"$1") || broken 'jq could not read the export'
+    --argjson count "$count" "$entries" <"$export") || broken 'jq could not read the export'
 case $verdict in
 'holds '*) ;;
 *) broken "$verdict" ;;
 esac
-[ "$(digest <"$work/copy")" = "$(digest <"$1")" ] ||
+[ "$(digest <"$work/copy")" = "$(digest <"$export")" ] ||
     broken 'the export holds a NUL byte, which no entry has'
 if [ "$mode" = log ]; then
     say "chain: $count entries hold, and the chains of ${verdict#holds } customers in them"
@@ -225,12 +317,30 @@ fi
 if [ -n "$checkpoint" ]; then
     [ "$count" -ge "$size" ] ||
         broken "line $((count + 1)): it is missing, and all after it: the checkpoint signs $size"
-    left=$size
+    left=$size height=0
+    compare_tiles() { # the hashes of $work/level, of perfect subtrees, with the tiles of their level
+        level=$((height / 8)) there=$((size >> height)) done=0
+        while [ "$done" -lt "$there" ]; do
+            width=$((there - done))
+            [ "$width" -le 256 ] || width=256
+            place $((done / 256))
+            found "tile/$level/$place" "$width"
+            case $file in *".p/$width") full=$width ;; *) full=256 ;; esac
+            [ "$(wc -c <"$file")" -eq $((full * 32)) ] ||
+                broken "tile/$level/$place: it is not as long as its name says"
+            od -An -v -tx1 -w32 "$file" | tr -d ' ' | head -n "$width" >"$work/theirs"
+            sed -n "$((done + 1)),$((done + width))p" "$work/level" | cut -c 1-64 >"$work/ours"
+            cmp -s "$work/theirs" "$work/ours" ||
+                broken "tile/$level/$place: it has not the hashes of what is below it"
+            done=$((done + width))
+        done
+    }
     if [ "$size" -eq 0 ]; then
         : | sha256sum >"$work/level"
     else
         jq -R -n -r --argjson size "$size" 'limit($size; inputs)' <"$work/hashes" >"$work/level"
     fi
+    [ -z "$tiles" ] || compare_tiles
     while [ "$left" -gt 1 ]; do
         jq -R -n -r "$bytes"'[inputs | .[:64]] as $h | range(0; $h | length; 2)
             | if . + 1 < ($h | length) then [1] + ($h[.] + $h[. + 1] | unhex) | octal
@@ -251,7 +361,8 @@ if [ -n "$checkpoint" ]; then
         done <"$work/pairs"
         hash_names "$work/node" "$work/level"
         rm -rf "$work/node"
-        left=$node
+        left=$node height=$((height + 1))
+        [ -z "$tiles" ] || [ $((height % 8)) -ne 0 ] || compare_tiles
     done
     IFS= read -r top <"$work/level"
     [ "${top%% *}" = "$root" ] ||
@@ -265,7 +376,7 @@ fi
 
 # The openings: HMAC-SHA256 with the salt as the key over the value is what the entry commits to.
 if [ -n "$openings" ]; then
-    jq -R -n -r --slurpfile entries "$1" "$bytes"'
+    jq -R -n -r --slurpfile entries "$export" "$bytes"'
         ($entries | map({key: (.seq | tostring), value: .commit}) | from_entries) as $commit
         | inputs | (try fromjson catch null) as $o
         | if ($o | type) != "object" or ($o | keys) != ["field","salt","seq","value"]

@@ -1,13 +1,16 @@
 //! The shell recipe, run for real: it says of an export what the crate says.
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
+mod tree;
 mod world;
 
+use audit_schema::{merkle, proof::Proof};
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
+use tree::{published, write};
 use world::{Log, example, file, long, vkey};
 
 /// A folder for one test, removed when it ends.
@@ -272,4 +275,110 @@ fn a_hostile_export_runs_nothing_and_prints_nothing_of_itself() {
     assert!(!folder.0.join("owned").exists() && !Path::new("owned").exists());
     assert_eq!(recipe(&[]).0, 2);
     assert_eq!(recipe(&[&folder.0.join("absent")]).0, 2);
+}
+
+#[test]
+fn a_published_tree_holds_and_a_changed_one_does_not() {
+    let (folder, log) = (Folder::new("tiles"), long(300));
+    let files = published(&log.lines, &log.note());
+    write(&folder.0, &files);
+    let key = folder.file("log-key.vkey", format!("{}\n", vkey()));
+    let verify = || recipe(&[Path::new("--tiles"), &folder.0, &key]);
+    let (status, said) = verify();
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("chain: 300 entries hold"), "{said}");
+    assert!(said.contains("tree: the first 300 entries have the root"), "{said}");
+    let broken = |what: &str| {
+        let (status, said) = verify();
+        assert_eq!(status, 1, "{what}: {said}");
+        assert!(said.contains(what), "{what}: {said}");
+    };
+
+    // An entry rewritten together with its level-0 tile, under the old checkpoint; the entries after
+    // it are linked anew, so that only the tree can tell.
+    let mut other = long(20);
+    other.append(audit_schema::event::ActorKind::Gateway, None, &world::stopped(), &[]);
+    let mut lines = other.lines.clone();
+    lines.extend(world::relinked(&log.lines[21..], &other.lines[20]));
+    let rewritten = published(&lines, &log.note());
+    for path in ["tile/entries/000", "tile/entries/001.p/44"] {
+        fs::write(folder.0.join(path), &rewritten[path]).unwrap();
+    }
+    broken("tile/0/000: it has not the hashes of what is below it");
+    for path in ["tile/0/000", "tile/0/001.p/44"] {
+        fs::write(folder.0.join(path), &rewritten[path]).unwrap();
+    }
+    broken("tile/1/000: it has not the hashes of what is below it");
+    write(&folder.0, &rewritten);
+    broken("the entries are not those that the checkpoint signs");
+    write(&folder.0, &files);
+
+    fs::remove_file(folder.0.join("tile/1/000.p/1")).unwrap();
+    broken("tile/1/000: it is missing");
+}
+
+#[test]
+fn every_file_of_a_small_published_tree_counts() {
+    let (folder, log) = (Folder::new("small-tree"), long(6));
+    let files = published(&log.lines, &log.note());
+    write(&folder.0, &files);
+    let key = folder.file("log-key.vkey", format!("{}\n", vkey()));
+    let verify = || recipe(&[Path::new("--tiles"), &folder.0, &key]).0;
+    assert_eq!(verify(), 0);
+    // One byte of each file in the middle, or with MUTATE_ALL=1 every one of them.
+    let step = if std::env::var_os("MUTATE_ALL").is_some() { 1 } else { usize::MAX };
+    for (path, bytes) in &files {
+        for at in std::iter::once(bytes.len() / 2).chain((0..bytes.len()).step_by(step).skip(1)) {
+            let mut bad = bytes.clone();
+            bad[at] ^= 4;
+            fs::write(folder.0.join(path), bad).unwrap();
+            assert_eq!(verify(), 1, "{path}, byte {at}");
+        }
+        fs::write(folder.0.join(path), &bytes[..bytes.len() - 1]).unwrap();
+        assert_eq!(verify(), 1, "{path} cut off");
+        fs::write(folder.0.join(path), [&bytes[..], b"\0\0"].concat()).unwrap();
+        assert_eq!(verify(), 1, "{path} made longer");
+        fs::remove_file(folder.0.join(path)).unwrap();
+        assert_ne!(verify(), 0, "{path} removed");
+        fs::write(folder.0.join(path), bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_proof_holds_for_its_entry_and_its_index_alone() {
+    for (size, index) in [(1, 0), (7, 6), (40, 17)] {
+        let (folder, log) = (Folder::new(&format!("proof-{size}-{index}")), long(size));
+        let hashes = merkle::inclusion_proof(&log.leaves(), index).unwrap();
+        let proof = Proof { extra: None, index, hashes, checkpoint: log.note() };
+        let key = folder.file("log-key.vkey", vkey().to_string());
+        let line = [&log.lines[index as usize][..], b"\n"].concat();
+        let entry = folder.file("entry.json", &line);
+        let check = |proof: &Proof, entry: &Path| {
+            let proof = folder.file("entry.tlog-proof", proof.to_text().unwrap());
+            recipe(&[Path::new("--proof"), &proof, &key, entry])
+        };
+        let (status, said) = check(&proof, &entry);
+        assert_eq!(status, 0, "{index} of {size}: {said}");
+        assert!(said.contains(&format!("proof: the entry is number {index} of the log")), "{said}");
+        let extra = Proof { extra: Some(b"what".to_vec()), ..proof.clone() };
+        assert_eq!(check(&extra, &entry).0, 0);
+        let other = folder.file("other.json", b"{}\n");
+        assert_eq!(check(&proof, &other).0, 1);
+        if size == 1 {
+            continue;
+        }
+        let moved = Proof { index: (index + 1) % size, ..proof.clone() };
+        assert_eq!(check(&moved, &entry).0, 1);
+        let mut fewer = proof.clone();
+        fewer.hashes.pop();
+        assert_eq!(check(&fewer, &entry).0, 1);
+        let mut more = proof.clone();
+        more.hashes.push(log.leaves()[0]);
+        assert_eq!(check(&more, &entry).0, 1);
+        let mut changed = proof.clone();
+        changed.hashes[0].0[31] ^= 1;
+        assert_eq!(check(&changed, &entry).0, 1);
+        let another = Proof { checkpoint: long(size + 1).note(), ..proof };
+        assert_eq!(check(&another, &entry).0, 1);
+    }
 }

@@ -245,3 +245,25 @@ pub fn long(entries: u64) -> Log {
     }
     log
 }
+
+/// These entries, linked anew behind another line: what somebody who rewrites a log would do.
+pub fn relinked(lines: &[Vec<u8>], before: &[u8]) -> Vec<Vec<u8>> {
+    let mut ends: BTreeMap<String, Hash> = BTreeMap::new();
+    let mut last = merkle::leaf_hash(before);
+    let relink = |line: &Vec<u8>| {
+        let mut entry = Entry::parse(line).unwrap();
+        entry.prev = last;
+        if let Some(link) = &mut entry.customer
+            && let Some(end) = ends.get(&link.id)
+        {
+            link.prev = *end;
+        }
+        let line = entry.to_line().unwrap();
+        last = line.leaf_hash();
+        if let Some(link) = entry.customer {
+            ends.insert(link.id, last);
+        }
+        line.into_bytes()
+    };
+    lines.iter().map(relink).collect()
+}
