@@ -168,7 +168,9 @@ impl App {
         let policy = policy::of_folder(&config)?;
         let app = Self::assemble(config, (ledger, signer), policy)?;
         app.recover().await?;
-        // A crash may have come between an erasure and the cut of the write-ahead log.
+        // A crash may have come between an erasure and the end of its keys, or the cut of the
+        // write-ahead log.
+        crate::ledger::erasure::finish(&app.ledger).await?;
         if !app.ledger.db().scrub().await? {
             tracing::warn!("the write-ahead log was not cut: something reads the store");
         }

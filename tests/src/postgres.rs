@@ -110,7 +110,8 @@ impl Cluster {
         }
     }
 
-    fn data(&self) -> PathBuf {
+    /// The folder of its files.
+    pub fn data(&self) -> PathBuf {
         self.dir.join("data")
     }
 

@@ -44,6 +44,21 @@ macro_rules! control_events {
     /// its digest stays in the entries before. Commits: `justification`.
     #[serde(rename = "recording.erased")]
     RecordingErased { lease: String, recording: String },
+    /// What the log said of a person in clear is erased, `openings` of them in this chain: `digest`
+    /// is SHA-256 of their places (`SEQ FIELD`, one a line, in order). Commits: `justification`.
+    #[serde(rename = "subject.erased")]
+    SubjectErased { digest: String, legal_basis: String, openings: u64, subject: String },
+    /// Nothing of a person, of the entry's customer, or (with neither) of anybody is erased from
+    /// here on. Commits: `justification`.
+    #[serde(rename = "hold.added")]
+    HoldAdded {
+        hold: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subject: Option<String>,
+    },
+    /// A legal hold is over. Commits: `justification`.
+    #[serde(rename = "hold.removed")]
+    HoldRemoved { hold: String },
 
     } };
 }

@@ -83,4 +83,5 @@ id!(/** A destination, by the list's name. */ DestinationName, "destination", fa
 id!(/** A consent ticket: `t-…`. */ TicketId, "ticket", false, "t-");
 id!(/** A lease: `l-…`. */ LeaseId, "lease", false, "l-");
 id!(/** A session, one operator connection: `s-…`. */ SessionId, "session", false, "s-");
+id!(/** A legal hold: `h-…`. */ HoldId, "hold", false, "h-");
 id!(/** A recording: `r-…`. */ RecordingId, "recording", false, "r-");

@@ -6,10 +6,11 @@ GRANT SELECT, INSERT ON entries TO bastion_gateway;
 GRANT SELECT, UPDATE ON head TO bastion_gateway;
 GRANT SELECT, INSERT, UPDATE ON customer_heads TO bastion_gateway;
 GRANT SELECT, INSERT, DELETE ON openings TO bastion_gateway;
+GRANT SELECT, INSERT ON erasures TO bastion_gateway;
 GRANT SELECT ON migrations TO bastion_gateway;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     settings, operators, officers, approvers, keys, training, customers, services, instances,
     accounts, destinations, tickets, consent_signatures, ticket_uses, sessions, leases, recording_keys, notices,
-    proposals
+    proposals, holds
     TO bastion_gateway;
 CREATE SCHEMA IF NOT EXISTS projection AUTHORIZATION bastion_gateway;

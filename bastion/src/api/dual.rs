@@ -134,6 +134,11 @@ const TABLE: &[(&str, Effect)] = &[
     ("session replay", Reads),
     // Loosens nothing, and can never be undone: what a customer could look up is gone.
     ("recording erase", Loosens(Concerned("recording.erased"))),
+    ("audit erase", Loosens(Concerned("subject.erased"))),
+    ("audit hold add", Alone),
+    // Lets something be erased.
+    ("audit hold remove", Loosens(Concerned("hold.removed"))),
+    ("audit hold list", Reads),
     ("session fetch", Reads),
     ("report", Reads),
 ];

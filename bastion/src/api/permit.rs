@@ -78,6 +78,10 @@ const TABLE: &[(&str, &[ActorKind])] = &[
     ("ca show", &[Officer]),
     ("ca krl", &[Officer]),
     ("recording erase", &[Officer]),
+    ("audit erase", &[Officer]),
+    ("audit hold add", &[Officer]),
+    ("audit hold remove", &[Officer]),
+    ("audit hold list", &[Officer]),
     // ---- reading
     ("audit query", &[Approver, Officer, Local]),
     ("audit show", &[Approver, Officer, Local]),

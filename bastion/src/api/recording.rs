@@ -90,6 +90,7 @@ async fn erase(
             "that channel is live, and its recording is not whole: `session end` it first",
         ));
     }
+    super::audit::hold::refuse(batch, None, std::slice::from_ref(&customer)).await?;
     let erased = Erased { at: batch.now(), by: actor.id.clone(), entry: batch.next_seq() };
     let event = Event::RecordingErased { lease, recording: recording.to_string() };
     let entry = NewEntry::new(actor, event).of_customer(&customer);

@@ -23,6 +23,7 @@
 mod answered;
 pub mod batch;
 mod change;
+pub mod erasure;
 pub mod head;
 pub mod hooks;
 mod job;

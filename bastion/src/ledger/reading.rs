@@ -189,7 +189,7 @@ pub(super) async fn openings(
     })
 }
 
-async fn sealed(db: &Db, range: Range<u64>) -> Result<Vec<Sealed>, StoreError> {
+pub(super) async fn sealed(db: &Db, range: Range<u64>) -> Result<Vec<Sealed>, StoreError> {
     let sql = "SELECT seq, field, key, sealed FROM openings
                WHERE seq >= $1 AND seq < $2 ORDER BY seq, field";
     let rows = db.rows(sql, &args![range.start, range.end]).await?;

@@ -216,6 +216,9 @@ impl Sequencer {
             };
             let mut tx = Tx::begin_write(conn).await?;
             let (head, clock) = Head::lock(&mut tx).await?;
+            if head.size() != self.seen.size() {
+                parts.keys.forget_erased(&mut tx).await?;
+            }
             Ok((tx, head, clock))
         };
         let lock = step(&self.parts.hooks, Step::Lock, lock);

@@ -123,6 +123,7 @@ ids!(
     InstanceId,
     AccountName,
     TicketId,
+    HoldId,
     LeaseId,
     SessionId,
     RecordingId

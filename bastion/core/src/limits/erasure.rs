@@ -10,7 +10,10 @@ pub const SUBJECT_KEYS_ASKED_AT_ONCE: usize = 500;
 pub const ERASURE_ENTRIES_AT_ONCE: u64 = 2_048;
 
 /// Openings that one erasure deletes: they go in one transaction, and everybody waits for it.
-pub const ERASURE_OPENINGS_MAX: usize = 250_000;
+pub const ERASURE_OPENINGS_MAX: usize = 50_000;
+
+/// Entries that an erasure shows as naming the person beside what it erases.
+pub const ERASURE_MENTIONS_MAX: usize = 1_000;
 
 /// Openings that one statement deletes.
 pub const ERASURE_OPENINGS_AT_ONCE: usize = 5_000;

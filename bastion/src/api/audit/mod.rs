@@ -1,5 +1,8 @@
 //! `audit …`: ask the log, show an entry, verify it, sign its head, hand it out.
 
+mod erase;
+pub(in crate::api) mod facts;
+pub(in crate::api) mod hold;
 mod prove;
 mod query;
 
@@ -45,6 +48,17 @@ Examples:
         #[arg(long)]
         key: bool,
     },
+    /// Erase what the log says of a person in clear; every hash and proof stays
+    #[command(after_help = "\
+It cannot be undone: two officers, and the customers concerned are told. Refused while the person acts,
+before the minimum retention, and under a legal hold.
+
+Example:
+  ssh bastion audit erase --subject op-0123456789 --legal-basis gdpr-17-1-a --reason ZD-1042")]
+    Erase(Box<erase::Erase>),
+    /// Legal holds: what must not be erased now
+    #[command(subcommand)]
+    Hold(hold::Verb),
     /// The exact lines of the log, one entry a line
     #[command(after_help = "\
 Examples:
@@ -159,6 +173,8 @@ pub(super) async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault>
         Verb::Query(query) => query::run(call, &query).await,
         Verb::Show { seq } => prove::show(call, seq).await,
         Verb::Verify(verify) => prove::verify(call, &verify).await,
+        Verb::Erase(ask) => erase::run(call, *ask).await,
+        Verb::Hold(verb) => hold::run(call, verb).await,
         Verb::Checkpoint { key } => prove::checkpoint(call, key).await,
         Verb::Export { customer, openings } => {
             prove::export(call, customer.as_ref(), openings).await

@@ -106,6 +106,10 @@ async fn load(call: &Call<'_>, customer: &CustomerId, id: &TicketId) -> Result<S
 }
 
 fn parse(stored: &Stored) -> Result<Statement, Fault> {
+    if stored.statement == crate::api::audit::facts::ERASED.as_bytes() {
+        let sentence = "the texts of this ticket are erased; its digest stands in the log";
+        return Err(Fault::Conflict(sentence.into()));
+    }
     Statement::parse(&stored.statement).map_err(|bad: BadStatement| {
         Fault::Failed(format!("the stored statement does not hold: {bad}; tell the provider"))
     })

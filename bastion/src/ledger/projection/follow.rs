@@ -6,6 +6,7 @@
 use super::{
     ProjectionError,
     fold::{self, Contexts, Folded},
+    schema,
 };
 use crate::{
     args,
@@ -53,6 +54,10 @@ impl Follower {
                     tracing::error!(%error, "the query index does not follow the log");
                     METRICS.projection_lag(size.borrow().saturating_sub(*self.seen.borrow()));
                     self.contexts = Contexts::default();
+                    // A server that crashed has emptied the index, which is then begun anew.
+                    if let Err(error) = schema::prepare(&self.index, &self.ledger).await {
+                        tracing::warn!(%error, "the query index cannot be begun anew yet");
+                    }
                 }
             }
             // Another gateway's entries do not wake us, so look now and then.

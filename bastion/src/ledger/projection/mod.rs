@@ -86,6 +86,15 @@ impl Projection {
         follow::advance(&self.index, &self.ledger, &mut fold::Contexts::default()).await
     }
 
+    /// Drops every row, so that nothing of what was erased is left in a file of it, and begins to
+    /// read the log again; false if a reader kept the write-ahead log from being cut. Whoever asks
+    /// meanwhile waits, and hears how far behind it is.
+    pub async fn forget(&self) -> Result<bool, ProjectionError> {
+        schema::reset(&self.index, &self.ledger).await?;
+        self.wanted.notify_one();
+        Ok(self.index.scrub().await?)
+    }
+
     /// How many entries the index has yet to see.
     pub fn lag(&self) -> u64 {
         self.ledger.size().borrow().saturating_sub(*self.seen.borrow())

@@ -11,17 +11,26 @@ use audit_schema::hash::Hash;
 /// The schema that holds the tables on PostgreSQL.
 pub(super) const NAME: &str = "projection";
 
-/// Everything but the first table can be dropped at will. `text` is what the entry's commitments
-/// open to, in lower case, one a line.
-const TABLES: &str = "
-CREATE TABLE IF NOT EXISTS projection_state (
+/// Everything can be dropped at will. `text` is what the entry's commitments open to, in lower case,
+/// one a line: it must be in no log of the database, so PostgreSQL's tables are unlogged. After a
+/// crash of the server all of them are empty, and the index is begun anew.
+macro_rules! tables {
+    ($table:literal) => {
+        concat!(
+            "
+DROP TABLE IF EXISTS projection_state;
+DROP TABLE IF EXISTS events;
+DROP TABLE IF EXISTS contexts;
+",
+            $table,
+            " projection_state (
     id     BIGINT PRIMARY KEY CHECK (id = 1),
     made   TEXT NOT NULL,
     cursor BIGINT NOT NULL
 );
-DROP TABLE IF EXISTS events;
-DROP TABLE IF EXISTS contexts;
-CREATE TABLE events (
+",
+            $table,
+            " events (
     seq        BIGINT PRIMARY KEY,
     time       BIGINT NOT NULL,
     type       TEXT NOT NULL,
@@ -49,16 +58,23 @@ CREATE INDEX events_vm ON events (vm, seq);
 CREATE INDEX events_lease ON events (lease, seq);
 CREATE INDEX events_session ON events (session, seq);
 CREATE INDEX events_ticket ON events (ticket, seq);
-CREATE TABLE contexts (
+",
+            $table,
+            " contexts (
     name         TEXT PRIMARY KEY,
     columns_json TEXT NOT NULL
 );
-";
+"
+        )
+    };
+}
+const TABLES_SQLITE: &str = tables!("CREATE TABLE");
+const TABLES_POSTGRES: &str = tables!("CREATE UNLOGGED TABLE");
 
 /// Makes the tables if they are not there, or of another log or build; answers how many entries
 /// the index has seen.
 pub(super) async fn prepare(index: &Db, ledger: &Ledger) -> Result<u64, ProjectionError> {
-    let made = made_for(ledger).await?;
+    let made = made_for(index, ledger).await?;
     let size = Head::read(ledger.db()).await?.size();
     if has_state(index).await? {
         let row = index.row_opt("SELECT made, cursor FROM projection_state", &[]).await?;
@@ -75,26 +91,32 @@ pub(super) async fn prepare(index: &Db, ledger: &Ledger) -> Result<u64, Projecti
 
 /// Drops every row.
 pub(super) async fn reset(index: &Db, ledger: &Ledger) -> Result<(), ProjectionError> {
-    let made = made_for(ledger).await?;
+    let made = made_for(index, ledger).await?;
     let mut tx = Tx::begin_write(index.writer().await?).await?;
     if tx.is_postgres() {
         tx.script("CREATE SCHEMA IF NOT EXISTS projection").await?;
     }
-    tx.script(TABLES).await?;
-    tx.run("DELETE FROM projection_state", &[]).await?;
+    tx.script(tables(index)).await?;
     tx.run("INSERT INTO projection_state (id, made, cursor) VALUES (1, $1, 0)", &args![made])
         .await?;
     tx.commit().await.map(drop)?;
     Ok(())
 }
 
-/// What an index must say that it was made for: this log, and these tables and this fold.
-async fn made_for(ledger: &Ledger) -> Result<String, ProjectionError> {
+fn tables(index: &Db) -> &'static str {
+    if index.is_postgres() { TABLES_POSTGRES } else { TABLES_SQLITE }
+}
+
+/// What an index must say that it was made for: this log, these tables and this fold, and nothing
+/// erased since.
+async fn made_for(index: &Db, ledger: &Ledger) -> Result<String, ProjectionError> {
     /// Raised whenever the fold gives another row for the same entry.
     const FOLD: u32 = 1;
     let genesis = ledger.entry(0).await?.map_or(Hash::ZERO, |found| found.leaf);
-    let tables = Hash::of(TABLES.as_bytes());
-    Ok(format!("{genesis} {tables} {FOLD}"))
+    let tables = Hash::of(tables(index).as_bytes());
+    let erased = ledger.db().row_opt("SELECT COUNT(*) FROM erasures", &[]).await?;
+    let erased = erased.map(|row| row.u64(0)).transpose()?.unwrap_or_default();
+    Ok(format!("{genesis} {tables} {FOLD} {erased}"))
 }
 
 async fn has_state(index: &Db) -> Result<bool, StoreError> {

@@ -23,13 +23,19 @@ pub use store::KeyStoreError;
 pub(super) use whose::whose;
 pub use whose::{NOBODY, contact};
 
-use crate::{entropy::draw, store::StoreError};
+use crate::{
+    entropy::draw,
+    store::{StoreError, Tx},
+};
 use audit_schema::{commit::Opening, hash::Hash};
 use bastion_core::limits::SUBJECT_KEYS_CACHED_MAX;
 use seal::Key;
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use store::KeyStore;
 
@@ -38,6 +44,8 @@ use store::KeyStore;
 pub struct SubjectKeys {
     store: KeyStore,
     known: Arc<RwLock<Known>>,
+    /// How many erasures the log had when it was last looked at.
+    erasures: Arc<AtomicU64>,
 }
 
 /// What is in memory of the key store.
@@ -75,7 +83,7 @@ impl SubjectKeys {
     }
 
     fn of(store: KeyStore) -> Self {
-        Self { store, known: Arc::default() }
+        Self { store, known: Arc::default(), erasures: Arc::default() }
     }
 
     /// The name of the key store: the log knows which one is its own.
@@ -169,8 +177,17 @@ impl SubjectKeys {
         Ok(())
     }
 
-    /// Forgets every key in memory: another gateway may have destroyed some.
-    pub(super) fn forget(&self) {
+    /// Another gateway has written: if it erased somebody, the keys in memory may be dead.
+    pub(super) async fn forget_erased(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        let row = tx.row_opt("SELECT COUNT(*) FROM erasures", &[]).await?;
+        let erasures = row.map(|row| row.u64(0)).transpose()?.unwrap_or_default();
+        if self.erasures.swap(erasures, Ordering::Relaxed) != erasures {
+            self.forget();
+        }
+        Ok(())
+    }
+
+    fn forget(&self) {
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known::default();
     }
 
