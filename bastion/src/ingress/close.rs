@@ -1,6 +1,12 @@
 //! The end of a channel: its evidence while it runs, its last entry, its last words.
 
-use super::{EXIT_DENIED, fault::Fault, refusal, session::Session, voice::Voice};
+use super::{
+    EXIT_DENIED,
+    fault::Fault,
+    refusal,
+    session::Session,
+    voice::{self, Voice},
+};
 use crate::{
     app::{App, End},
     ca::Lease,
@@ -177,8 +183,12 @@ fn signal(name: &Sig) -> String {
     }
 }
 
-/// The end of a channel that ran.
+/// The end of a channel that ran. A client that has been told how its program ended is let go at
+/// once: it has no use for the disk on which its recording is sealed, and for the entry that says so.
 pub(super) async fn ended(app: &App, last: Last, closing: Closing) -> Over {
+    if closing.exit.is_some() && closing.sentence.is_none() {
+        voice::hang_up(&closing.write).await;
+    }
     let sealed = closing.recording.close().await;
     let (mut outcome, mut reason) = (closing.outcome, closing.reason.to_owned());
     let mut words = closing.sentence;

@@ -49,7 +49,7 @@ impl Voice {
 
     /// Closes the channel.
     pub async fn close(&self) {
-        within(self.write.close()).await;
+        hang_up(&self.write).await;
     }
 
     /// Writes to standard output (none) or standard error; waits for the peer's window.
@@ -75,6 +75,11 @@ impl Voice {
         }
         out
     }
+}
+
+/// Closes a channel to which there is nothing more to say. Closing it again does nothing.
+pub(super) async fn hang_up(write: &ChannelWriteHalf<Msg>) {
+    within(write.close()).await;
 }
 
 async fn within(said: impl Future<Output = Result<(), russh::Error>>) {
