@@ -8,6 +8,7 @@ mod proof;
 mod log;
 mod vm;
 mod recording;
+mod latency;
 
 pub use erasure::*;
 pub use forwards::*;
@@ -17,6 +18,7 @@ pub use proof::*;
 pub use log::*;
 pub use vm::*;
 pub use recording::*;
+pub use latency::*;
 
 /// A command line: what Linux hands to one `execve` argument (MAX_ARG_STRLEN, 128 KiB).
 pub const COMMAND_BYTES_MAX: usize = 128 * 1024;

@@ -5,6 +5,11 @@
 //! particular about: the exit status is told as soon as everything before it has been delivered;
 //! the end of output is held back until it has, because a client that answers it with a close
 //! would lose the status; and the channel is over when the VM has closed it.
+//!
+//! Nothing here wakes anybody. Who puts in (`pump::drain`) and who takes out (`pump::download`) are
+//! one task, polled in that order, so what has been put in is found in the same poll. A waker would
+//! run that task once more for nothing, and have the runtime wake a second thread to look what there
+//! is to do: at every echo of a key, on two cores, right when the VM needs the other one.
 
 use super::{
     fifo::Fifo,
@@ -19,10 +24,13 @@ use bastion_core::limits::{
 use bytes::Bytes;
 use std::{
     collections::VecDeque,
+    future::{Future as _, poll_fn},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
-use tokio::sync::Notify;
+use tokio::time::{Sleep, sleep_until};
 
 /// Which of the two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +72,6 @@ pub(super) enum Next {
 
 pub(super) struct Outbox {
     state: Mutex<State>,
-    changed: Notify,
     gate: Gate,
     /// Those of output and of error output.
     brims: [Arc<Brim>; 2],
@@ -98,7 +105,7 @@ impl Outbox {
         };
         let brims = [state.output.brim(), state.error.brim()];
         let spools = Arc::clone(spools);
-        Self { state: Mutex::new(state), changed: Notify::new(), gate, brims, spools }
+        Self { state: Mutex::new(state), gate, brims, spools }
     }
 
     /// Returns when too much has waited for the operator for too long.
@@ -133,24 +140,19 @@ impl Outbox {
             self.gate.set_closed(true);
             self.hold();
         }
-        drop(state);
-        self.changed.notify_one();
         Ok(())
     }
 
     pub(super) fn exit(&self, exit: Exit) {
         self.lock().exit.get_or_insert(exit);
-        self.changed.notify_one();
     }
 
     pub(super) fn eof(&self) {
         self.lock().eof_at.get_or_insert_with(Instant::now);
-        self.changed.notify_one();
     }
 
     pub(super) fn over(&self, clean: bool) {
         self.lock().over.get_or_insert(clean);
-        self.changed.notify_one();
     }
 
     /// How the program ended, as far as is known.
@@ -158,31 +160,41 @@ impl Outbox {
         self.lock().exit.clone()
     }
 
-    /// What comes next; `ended` says whether the operator's input has. May be dropped while it
-    /// waits.
+    /// What comes next; `ended` says whether the operator's input has. To be polled by the task that
+    /// puts things in, after it has. May be dropped while it waits.
     pub(super) async fn next(&self, ended: impl Fn() -> bool) -> Result<Next, Overrun> {
+        let mut timer = None;
+        poll_fn(|cx| self.poll_next(cx, eof_hold(ended()), &mut timer)).await
+    }
+
+    fn poll_next(
+        &self,
+        cx: &mut Context<'_>,
+        hold: Duration,
+        timer: &mut Option<Pin<Box<Sleep>>>,
+    ) -> Poll<Result<Next, Overrun>> {
         loop {
-            let changed = self.changed.notified();
-            let hold = eof_hold(ended());
-            let held = {
-                let mut state = self.lock();
-                let was_held = self.brims.iter().any(|brim| brim.is_held());
-                let next = state.take(&self.gate, hold)?;
-                if was_held {
-                    self.hold();
-                }
-                if let Some(next) = next {
-                    return Ok(next);
-                }
-                state.eof_at.filter(|_| !state.eof_told)
+            let mut state = self.lock();
+            let was_held = self.brims.iter().any(|brim| brim.is_held());
+            let next = state.take(&self.gate, hold)?;
+            if was_held {
+                self.hold();
+            }
+            if let Some(next) = next {
+                return Poll::Ready(Ok(next));
+            }
+            let Some(since) = state.eof_at.filter(|_| !state.eof_told) else {
+                return Poll::Pending;
             };
-            let Some(since) = held else {
-                changed.await;
-                continue;
-            };
-            let until = since + hold;
-            // Either way the state tells what to do; only the waiting ends.
-            drop(tokio::time::timeout_at(until.into(), changed).await);
+            drop(state);
+            let until = (since + hold).into();
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            if timer.deadline() != until {
+                timer.as_mut().reset(until);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
         }
     }
 }

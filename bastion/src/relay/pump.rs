@@ -22,7 +22,7 @@ use super::{
 use crate::egress::{Gate, Upstream};
 use bastion_core::{
     lease::Cause,
-    limits::{FINISH_SECONDS, LEFT_GRACE_SECONDS, PARTING_SECONDS},
+    limits::{DRAINED_AT_ONCE_MAX, FINISH_SECONDS, LEFT_GRACE_SECONDS, PARTING_SECONDS},
 };
 use bytes::Bytes;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client, server};
@@ -32,6 +32,7 @@ use std::{
 };
 use tokio::{
     sync::mpsc,
+    task::yield_now,
     time::{sleep, timeout},
 };
 
@@ -83,7 +84,9 @@ async fn relay(down: &Downstream, up: &mut Upstream, scribe: &Scribe, outbox: &O
         return ending;
     }
     let Upstream { read, write, gate, .. } = up;
+    // In this order: what `drain` finds, `download` passes on in the same poll.
     let result = tokio::select! {
+        biased;
         ended = drain(read, outbox) => ended,
         ended = download(down, scribe, outbox) => ended,
         ended = upload(&down.input, write, (gate, scribe)) => ended,
@@ -130,7 +133,12 @@ async fn say(down: &Downstream, scribe: &Scribe, words: String) -> Result<(), En
 
 /// VM to outbox. Never waits for the operator.
 async fn drain(read: &mut ChannelReadHalf, outbox: &Outbox) -> Forever {
+    let mut pieces = 0_usize;
     let clean = loop {
+        pieces += 1;
+        if pieces.is_multiple_of(DRAINED_AT_ONCE_MAX) {
+            yield_now().await;
+        }
         match read.wait().await {
             Some(ChannelMsg::Data { data }) => outbox.push(Stream::Output, data)?,
             Some(ChannelMsg::ExtendedData { data, ext: 1 }) => outbox.push(Stream::Error, data)?,
