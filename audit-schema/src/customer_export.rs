@@ -20,7 +20,7 @@
 //!
 //! The entries are all that the customer has before the heartbeat. The heartbeat's map
 //! ([`customers`](crate::customers)) holds the end of the customer's chain, `place` and `map` are
-//! its place there, and `node` is one proof ([`multiproof`](crate::multiproof)) that all these
+//! its place there, and `node` is one proof ([`multiproof`]) that all these
 //! entries and the heartbeat stand in the tree that the checkpoint signs. No line of anybody else
 //! is in it.
 

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! `name+id+base64(type || public key)`, as c2sp.org/signed-note has it. A log's key and a
-//! witness's are types of their own here, so that one never stands in for the other. ML-DSA-44 keys of
-//! witnesses (type 06) are read and printed, but nothing that they sign is verified yet.
+//! witness's are types of their own here, so that one never stands in for the other. ML-DSA-44 keys
+//! of witnesses (type 06) are read and printed, but nothing that they sign is verified yet.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ed25519_dalek::VerifyingKey;

@@ -1,6 +1,6 @@
 //! FORMAT.md is the specification, and this test holds it to the code: the catalogue of events is
-//! the one of the files of `src/event/`, the worked example is what the code makes and verifies, and
-//! the script is `verify.sh`.
+//! the one of the files of `src/event/`, the worked example is what the code makes and verifies,
+//! and the script is `verify.sh`.
 //!
 //! `UPDATE_FORMAT=1 cargo test -p audit-schema --test format` writes the page's blocks anew.
 #![allow(clippy::unwrap_used)] // a panic is how a test fails

@@ -2,6 +2,7 @@
 //! to the bytes that it was given. The numbers are the same in every run.
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
+mod parsers;
 mod world;
 
 use audit_schema::{
@@ -214,4 +215,14 @@ fn exports() {
             }
         }
     });
+}
+
+#[test]
+fn every_parser() {
+    for (seed, (name, parse, good)) in parsers::all().into_iter().enumerate() {
+        // The long ones take a hundred times as long as the short ones.
+        let rounds = if good[0].len() > 300 { 1_500 } else { 10_000 };
+        feed(100 + seed as u64, rounds, &good, parse);
+        assert!(good.iter().all(|good| !good.is_empty()), "{name}");
+    }
 }

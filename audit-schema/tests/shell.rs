@@ -294,8 +294,8 @@ fn a_published_tree_holds_and_a_changed_one_does_not() {
         assert!(said.contains(what), "{what}: {said}");
     };
 
-    // An entry rewritten together with its level-0 tile, under the old checkpoint; the entries after
-    // it are linked anew, so that only the tree can tell.
+    // An entry rewritten together with its level-0 tile, under the old checkpoint; the entries
+    // after it are linked anew, so that only the tree can tell.
     let mut other = long(20);
     other.append(audit_schema::event::ActorKind::Gateway, None, &world::stopped(), &[]);
     let mut lines = other.lines.clone();

@@ -264,8 +264,8 @@ fn every_file_is_part_of_the_build() {
     for (file, _) in &sources {
         let parent = file.parent().unwrap();
         let stem = file.file_stem().unwrap().to_string_lossy().into_owned();
-        // Files right below a crate's `tests` or `src/bin` are targets of their own.
-        let target = name(parent) == "tests" || parent.ends_with("src/bin");
+        // Files right below a crate's `tests`, `examples` or `src/bin` are targets of their own.
+        let target = ["tests", "examples"].contains(&&*name(parent)) || parent.ends_with("src/bin");
         if target || ["main", "lib"].contains(&stem.as_str()) {
             continue;
         }

@@ -59,6 +59,9 @@ impl Stop {
     }
 }
 
+/// One of the four things that can be verified.
+type Verify = fn(&Ask) -> Result<(), Stop>;
+
 /// What was asked.
 #[derive(Default)]
 struct Ask {
@@ -99,7 +102,7 @@ fn run(words: &[String]) -> Result<(), Stop> {
     if ["help", "--help", "-h"].contains(&command.as_str()) {
         return say::line(USAGE);
     }
-    let (verify, options): (fn(&Ask) -> Result<(), Stop>, &[&str]) = match command.as_str() {
+    let (verify, options): (Verify, &[&str]) = match command.as_str() {
         "export" => (export::run, &["--checkpoint", "--vkey", "--policy", "--any-entries"]),
         "tiles" => (tiles::run, &["--vkey", "--policy", "--any-entries"]),
         "proof" => (proof::run, &["--vkey", "--policy", "--entry", "--any-entries"]),
