@@ -4,9 +4,14 @@
 //! and, for `ssh -J`, the name of each VM that the operator may list. Gateways trust the *VM-host*
 //! CA: it certifies instances. If one CA did both, whoever holds a VM's key could pass for the
 //! gateway.
+//!
+//! The key that is shown for a VM on `ssh -J` is derived, not drawn: a client that knows no host
+//! certificates keeps it in its known_hosts, where it must stay right over certificates, restarts
+//! and gateways. A rebuilt VM is another instance, and has another key.
 
 use super::Ca;
 use audit_schema::time::Timestamp;
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use bastion_core::{
     id::{InstanceId, VmName},
     limits::{CERT_BACKDATE_SECONDS, GATEWAY_HOST_CERT_SECONDS, VM_HOST_CERT_SECONDS},
@@ -16,6 +21,7 @@ use russh::keys::{
     ssh_key::{
         self, Certificate,
         certificate::{Builder, CertType},
+        private::{Ed25519Keypair, KeypairData},
     },
 };
 
@@ -28,6 +34,9 @@ pub enum HostError {
     /// Nobody is named: that would mean everybody.
     #[error("a host certificate names at least one host")]
     NoPrincipal,
+    /// The authority's key is of a kind that nothing can be derived from.
+    #[error("the gateway-host CA's key is not ed25519, ecdsa or rsa: make one of these")]
+    Kind,
     /// The library refuses.
     #[error("the host certificate cannot be made: {0}")]
     Encoding(#[from] ssh_key::Error),
@@ -44,6 +53,19 @@ impl Ca {
         let key_id = format!("gateway-host/{}", names.first().map_or("", String::as_str));
         let until = now.plus_seconds(GATEWAY_HOST_CERT_SECONDS);
         sign(&self.gateway_host, Subject { key, names, key_id, serial: 0 }, (now, until))
+    }
+
+    /// The key that the gateways show for an instance on `ssh -J`: always the same one, and nobody
+    /// can tell it without the CA's own key.
+    pub fn shown_key(&self, instance: &InstanceId) -> Result<PrivateKey, HostError> {
+        let secret = secret(&self.gateway_host).ok_or(HostError::Kind)?;
+        let mut seed = [0; 32];
+        let instance = [instance.as_str().as_bytes()];
+        let extracted = Salt::new(HKDF_SHA256, SHOWN_KEY_SALT).extract(&secret);
+        // As long as the digest, which is never too long to expand to.
+        let expanded = extracted.expand(&instance, HKDF_SHA256);
+        expanded.and_then(|out| out.fill(&mut seed)).map_err(|_| HostError::Kind)?;
+        Ok(PrivateKey::from(Ed25519Keypair::from_seed(&seed)))
     }
 
     /// A certificate of the VM-host CA for an instance. Its principals are the instance, which is
@@ -71,6 +93,19 @@ impl Ca {
     /// The VM-host CA's public key: what this gateway trusts VMs by.
     pub fn vm_host_ca(&self) -> &PublicKey {
         self.vm_host.public_key()
+    }
+}
+
+/// What keeps keys derived here apart from any that are derived elsewhere.
+const SHOWN_KEY_SALT: &[u8] = b"bastion gateway-host key of an instance, v1";
+
+/// The part of a key that nobody else knows.
+fn secret(key: &PrivateKey) -> Option<Vec<u8>> {
+    match key.key_data() {
+        KeypairData::Ed25519(pair) => Some(pair.private.to_bytes().to_vec()),
+        KeypairData::Ecdsa(pair) => Some(pair.private_key_bytes().to_vec()),
+        KeypairData::Rsa(pair) => Some(pair.private().d().as_bytes().to_vec()),
+        _ => None,
     }
 }
 

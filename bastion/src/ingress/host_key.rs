@@ -1,17 +1,19 @@
 //! The host keys that the gateway shows: its own, and one for each VM that `ssh -J` names.
 //!
-//! Clients know the gateway-host CA and nothing else, so a VM's key here lives in memory only: it
-//! is drawn when the VM is first named, certified for a short while, and forgotten with the
-//! process. The VM's own host key is another thing; egress checks that.
+//! Clients know the gateway-host CA, or keep what they have seen. So a VM's key here is derived for
+//! its instance (`ca::shown_key`) when the VM is first named, certified for a short while, and the
+//! same one after that and on every gateway. The VM's own host key is another thing; egress checks
+//! that.
 
 use super::algorithms::Offers;
-use crate::{app::App, clock, entropy, keyfile};
+use crate::{app::App, ca::HostError, clock, keyfile};
 use audit_schema::time::Timestamp;
 use bastion_core::{
-    id::VmName,
+    id::InstanceId,
     limits::{SHOWN_CERT_SECONDS, SHOWN_KEYS_MAX},
+    vm::VmInstance,
 };
-use russh::keys::{PrivateKey, ssh_key::private::Ed25519Keypair};
+use russh::keys::PrivateKey;
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
@@ -23,28 +25,25 @@ pub enum HostKeyError {
     /// The key file.
     #[error("the gateway's host key: {0}")]
     File(String),
-    /// No randomness.
-    #[error(transparent)]
-    Entropy(#[from] entropy::NoEntropy),
     /// The gateway-host CA.
-    #[error("the gateway-host CA does not sign: {0}")]
-    Sign(String),
+    #[error("the gateway-host CA: {0}")]
+    Sign(#[from] HostError),
 }
 
 /// Host keys with their certificates, until these have to be renewed; the gateway's own is that of
 /// no VM.
 #[derive(Default)]
-pub(super) struct HostKeys(Mutex<HashMap<Option<VmName>, Shown>>);
+pub(super) struct HostKeys(Mutex<HashMap<Option<InstanceId>, Shown>>);
 
 /// What is shown, and until when.
 type Shown = (Timestamp, Offers);
 
 impl HostKeys {
     /// What to show in front of a VM. Only for VMs that the operator may know.
-    pub(super) fn for_vm(&self, app: &App, vm: &VmName) -> Result<Offers, HostKeyError> {
-        self.known_or(Some(vm), || {
-            let key = PrivateKey::from(Ed25519Keypair::from_seed(&entropy::draw()?));
-            certified(app, key, &[vm.to_string()])
+    pub(super) fn for_vm(&self, app: &App, vm: &VmInstance) -> Result<Offers, HostKeyError> {
+        self.known_or(Some(&vm.id), || {
+            let key = app.ca.shown_key(&vm.id)?;
+            certified(app, key, &[vm.vm.to_string()])
         })
     }
 
@@ -59,7 +58,7 @@ impl HostKeys {
 
     fn known_or(
         &self,
-        whose: Option<&VmName>,
+        whose: Option<&InstanceId>,
         make: impl FnOnce() -> Result<Offers, HostKeyError>,
     ) -> Result<Offers, HostKeyError> {
         let (whose, now) = (whose.cloned(), clock::now());
@@ -96,9 +95,6 @@ fn names(app: &App) -> Vec<String> {
 }
 
 fn certified(app: &App, key: PrivateKey, names: &[String]) -> Result<Offers, HostKeyError> {
-    let certificate = app
-        .ca
-        .gateway_host_certificate(key.public_key(), names, clock::now())
-        .map_err(|error| HostKeyError::Sign(error.to_string()))?;
+    let certificate = app.ca.gateway_host_certificate(key.public_key(), names, clock::now())?;
     Ok(Offers::new(&app.config.ingress, &key, Some(&certificate)))
 }

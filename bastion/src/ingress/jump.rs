@@ -41,11 +41,10 @@ async fn answer(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, aske
     let Asked { input, write, opening: Some(reply), held, .. } = asked else { return };
     // The operator is known, and will want this VM: it is dialled while they log in once more.
     let ahead = Ahead::to(&session, Route::to(&instance));
-    let vm = instance.vm;
-    let offers = match shared.host_keys.for_vm(&shared.app, &vm) {
+    let offers = match shared.host_keys.for_vm(&shared.app, &instance) {
         Ok(offers) => offers,
         Err(error) => {
-            tracing::error!(%error, %vm, "no host certificate for a VM");
+            tracing::error!(%error, vm = %instance.vm, "no host certificate for a VM");
             let said = "the gateway cannot make a host certificate: tell a security officer";
             return reply.reject(refusal::failure(said)).await;
         }
@@ -54,7 +53,7 @@ async fn answer(shared: Arc<Shared>, session: Arc<Session>, wanted: Wanted, aske
     let flow = Flow::new(&shared.app.spools);
     let stream = flow.socket(tokio::io::join(input, Box::pin(write.make_writer())));
     let source = session.source;
-    let form = Form::Vm(vm, session);
+    let form = Form::Vm(instance.vm, session);
     connection::serve(Wire { shared, form, source, flow, offers, ahead }, stream).await;
     if write.close().await.is_err() {
         tracing::debug!("the outer connection ended first");
