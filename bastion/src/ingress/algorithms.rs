@@ -8,7 +8,7 @@ use super::doorstep::VERSION;
 use crate::{authn, config::Ingress};
 use bastion_core::limits::{
     AUTHENTICATION_ATTEMPTS_MAX, AUTHENTICATION_REJECTION_MILLIS, KEEPALIVE_UNANSWERED_MAX,
-    REKEY_SECONDS, WRITE_STALL_SECONDS,
+    REKEY_SECONDS, WINDOW_NARROW_BYTES, WRITE_STALL_SECONDS,
 };
 use russh::{
     Limits, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex,
@@ -68,28 +68,45 @@ fn rekeying(bytes: usize) -> Limits {
 pub struct Offers {
     all: Arc<server::Config>,
     gcm: Arc<server::Config>,
+    narrow: Arc<server::Config>,
 }
 
 impl Offers {
     /// A server's offers with this host key, and its certificate first.
     pub fn new(limits: &Ingress, host_key: &PrivateKey, certificate: Option<&Certificate>) -> Self {
-        let with = |ciphers| Arc::new(server_config(limits, (host_key, certificate), ciphers));
-        Self { all: with(CIPHERS), gcm: with(GCM_CIPHERS) }
+        let with = |ciphers| server_config(limits, (host_key, certificate), ciphers);
+        let narrow = server::Config { window_size: WINDOW_NARROW_BYTES, ..with(CIPHERS) };
+        let [all, gcm, narrow] = [with(CIPHERS), with(GCM_CIPHERS), narrow].map(Arc::new);
+        Self { all, gcm, narrow }
     }
 
     /// What a client is offered, by whether it is known to have AES-GCM.
     pub fn to(&self, has_gcm: bool) -> Arc<server::Config> {
         Arc::clone(if has_gcm { &self.gcm } else { &self.all })
     }
+
+    /// The same with windows that are kept narrow (`Flow::narrow`).
+    pub fn narrow(&self) -> Arc<server::Config> {
+        Arc::clone(&self.narrow)
+    }
 }
 
-/// No keepalive is sent during the login grace: a client that still asks for a passphrase would
-/// show it as an error.
+/// How long a client may say nothing before it is asked whether it is there, and how often that may
+/// stay unanswered. It is not asked during the login grace: a client that still asks its operator
+/// for a passphrase would show that as an error. Where the grace is long, fewer questions are enough.
+fn questions(keepalive: Duration, login_grace: Duration) -> (Duration, usize) {
+    let interval = keepalive.max(login_grace);
+    let patience = keepalive * (KEEPALIVE_UNANSWERED_MAX as u32 + 1);
+    let enough = |asked: &usize| interval * (*asked as u32 + 1) >= patience;
+    (interval, (1..KEEPALIVE_UNANSWERED_MAX).find(enough).unwrap_or(KEEPALIVE_UNANSWERED_MAX))
+}
+
 fn server_config(
     limits: &Ingress,
     (host_key, certificate): (&PrivateKey, Option<&Certificate>),
     ciphers: &'static [cipher::Name],
 ) -> server::Config {
+    let (keepalive_interval, keepalive_max) = questions(limits.keepalive, limits.login_grace);
     server::Config {
         server_id: SshId::Standard(Cow::Borrowed(VERSION)),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
@@ -110,10 +127,26 @@ fn server_config(
             compression: Cow::Borrowed(&[compression::NONE]),
         },
         inactivity_timeout: Some(Duration::from_secs(WRITE_STALL_SECONDS)),
-        keepalive_interval: Some(limits.keepalive.max(limits.login_grace)),
-        keepalive_max: KEEPALIVE_UNANSWERED_MAX,
+        keepalive_interval: Some(keepalive_interval),
+        keepalive_max,
         nodelay: true,
         limits: rekeying(limits.rekey_bytes),
         ..server::Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_says_nothing_is_given_up_as_soon_as_the_grace_allows() {
+        let cases =
+            [((15, 60), (60, 1)), ((15, 20), (20, 2)), ((15, 5), (15, 3)), ((2, 3), (3, 2))];
+        for ((keepalive, grace), (interval, asked)) in cases {
+            let [keepalive, grace, interval] =
+                [keepalive, grace, interval].map(Duration::from_secs);
+            assert_eq!(questions(keepalive, grace), (interval, asked));
+        }
     }
 }

@@ -104,6 +104,7 @@ where
         Form::Gateway(place) => (None, Some(place)),
         Form::Vm(vm, outer) => (Some((vm, outer)), None),
     };
+    let (pace, is_inner) = (flow.clone(), here.is_some());
     let handler = Handler::new(Line {
         shared: shared.clone(),
         here,
@@ -118,8 +119,14 @@ where
     // Boxed, since a connection lasts much longer than its login; so is the stream, as russh has
     // room for it many times over.
     let starting = async {
-        let (stream, has_gcm) = greeting::greet(stream).await.map_err(russh::Error::IO)?;
-        server::run_stream(offers.to(has_gcm), Box::new(stream), handler).await
+        let (stream, peer) = greeting::greet(stream).await.map_err(russh::Error::IO)?;
+        let offers = if is_inner && peer.is_putty {
+            pace.narrow();
+            offers.narrow()
+        } else {
+            offers.to(peer.has_gcm)
+        };
+        server::run_stream(offers, Box::new(stream), handler).await
     };
     let login = Box::pin(login(starting, session));
     let grace = shared.app.config.ingress.login_grace;

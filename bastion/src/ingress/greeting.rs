@@ -5,7 +5,7 @@
 //! For that its key exchange proposal has to be seen before ours is made. OpenSSH sends it without
 //! waiting for ours, so near clients have it here at once; for whoever does not show it within
 //! [`PROPOSAL_MILLIS_MAX`] (a round trip far away, another client), everything is offered, as it is
-//! to clients that have no AES-GCM. Nothing is judged here: what was read is read again by whoever
+//! to clients that have no AES-GCM. PuTTY is known by its name alone. Nothing is judged here: what was read is read again by whoever
 //! speaks SSH.
 
 use super::doorstep::VERSION;
@@ -28,9 +28,17 @@ pub(super) struct Greeted<S> {
     said: usize,
 }
 
-/// Says our version, hears the peer's, and from OpenSSH its proposal if it comes at once. Answers
-/// whether the peer has AES-GCM, as far as is known.
-pub(super) async fn greet<S>(mut stream: S) -> io::Result<(Greeted<S>, bool)>
+/// What is known of a peer before the key exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// It has AES-GCM.
+    pub has_gcm: bool,
+    /// It is one of PuTTY's programs.
+    pub is_putty: bool,
+}
+
+/// Says our version, hears the peer's, and from OpenSSH its proposal if it comes at once.
+pub(super) async fn greet<S>(mut stream: S) -> io::Result<(Greeted<S>, Peer)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -43,13 +51,15 @@ where
             break;
         }
     }
+    let is_putty = heard.starts_with(b"SSH-2.0-PuTTY");
     let mut has_gcm = false;
     if heard.starts_with(b"SSH-2.0-OpenSSH_") {
         let proposal = proposal(&mut stream, &mut heard);
         let patience = Duration::from_millis(PROPOSAL_MILLIS_MAX);
         has_gcm = matches!(tokio::time::timeout(patience, proposal).await, Ok(Ok(true)));
     }
-    Ok((Greeted { stream, heard, read: 0, said: line.len() }, has_gcm))
+    let peer = Peer { has_gcm, is_putty };
+    Ok((Greeted { stream, heard, read: 0, said: line.len() }, peer))
 }
 
 /// Reads until the proposal is there; whether both of its lists of ciphers have AES-GCM.
@@ -203,8 +213,8 @@ mod tests {
         let gcm = "aes256-gcm@openssh.com";
         let sent = [b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), packet(&["k", "h", gcm, gcm])].concat();
         far.write_all(&sent).await.expect("room");
-        let (mut greeted, has_gcm) = greet(near).await.expect("greets");
-        assert!(has_gcm);
+        let (mut greeted, peer) = greet(near).await.expect("greets");
+        assert_eq!(peer, Peer { has_gcm: true, is_putty: false });
         greeted.write_all(format!("{VERSION}\r\nnext").as_bytes()).await.expect("room");
         drop(far.write_all(b"more").await);
         let mut again = vec![0; sent.len() + 4];

@@ -85,8 +85,8 @@ fn a_client_that_is_stopped_is_noticed() {
     let mut work = begin(Command::new("ssh"), &world, &words);
     let began = Instant::now();
     signal(i32::try_from(work.id()).unwrap(), Signal::SIGSTOP);
-    // Asked three times after three seconds each, and given up the fourth time.
-    until("the VM's program to end", 4 * 3 + LEFT_SECONDS, || !runs("sleep 71.0"));
+    // Asked twice, after three seconds each, and given up the third time.
+    until("the VM's program to end", 3 * 3 + LEFT_SECONDS, || !runs("sleep 71.0"));
     all_closed(&world, LEFT_SECONDS);
     println!("noticed after {:.1?}: {:?}", began.elapsed(), last_reasons(&world));
     assert_eq!(last_reasons(&world).1, "lost");
@@ -130,7 +130,7 @@ fn a_network_that_goes_silent_ends_what_ran_over_it() {
     let mut work = begin(within(), &world, &words);
     let began = Instant::now();
     switch("down");
-    all_closed(&world, 4 * 3 + LEFT_SECONDS);
+    all_closed(&world, 3 * 3 + LEFT_SECONDS);
     println!("noticed after {:.1?}: {:?}", began.elapsed(), last_reasons(&world));
     switch("up");
     until("the VM's program to end", 60, || !runs("sleep 72.0"));

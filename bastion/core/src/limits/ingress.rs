@@ -87,5 +87,9 @@ pub const LAST_WORDS_MILLIS: u64 = 250;
 /// How long a gateway that stops waits for its connections to end, in milliseconds.
 pub const DRAIN_MILLIS: u64 = 2000;
 
-/// Validity of a host certificate that a gateway shows for a VM (`ssh -J`), in seconds.
-pub const JUMP_CERT_SECONDS: i64 = 3600;
+/// The window of a channel of PuTTY's inside `ssh -J`: less than half of the smallest one around it
+/// ([`super::WINDOW_NEAR_BYTES`]), and than what counts as stalled there.
+pub const WINDOW_NARROW_BYTES: u32 = 1 << 20;
+
+/// How often a gateway that shares its store looks for sessions that officers on others have ended.
+pub const SESSION_ENDS_TICK_MILLIS: u64 = 500;

@@ -15,14 +15,15 @@ use super::{Inbox, Input, lane::Lane, socket::Socket};
 use crate::relay::{socket, spool::Spools};
 use bastion_core::limits::{
     EXIT_HOLD_MILLIS, EXIT_LEAVES_MILLIS, HOLD_MICROS_BUSY_MAX, HOLD_MICROS_MIN,
-    HOLD_MICROS_QUIET_MAX, HUNGRY_PROBES_MAX, WINDOW_NEAR_BYTES, WINDOW_PROBE_BYTES,
+    HOLD_MICROS_QUIET_MAX, HUNGRY_PROBES_MAX, WINDOW_NARROW_BYTES, WINDOW_NEAR_BYTES,
+    WINDOW_PROBE_BYTES,
 };
 use russh::ChannelId;
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::Waker,
     time::{Duration, Instant},
@@ -40,6 +41,8 @@ struct Shared {
     lanes: Mutex<Lanes>,
     hold: Arc<Hold>,
     spools: Arc<Spools>,
+    /// No window is wider than this.
+    widest: AtomicU32,
 }
 
 #[derive(Default)]
@@ -56,7 +59,18 @@ impl Flow {
             lanes: Mutex::default(),
             hold: Arc::new(Hold::default()),
             spools: Arc::clone(spools),
+            widest: AtomicU32::new(u32::MAX),
         }))
+    }
+
+    /// Keeps the windows of this connection narrow: it is PuTTY's, inside another one.
+    ///
+    /// `plink` writes to its proxy and waits until all of it is taken; and the proxy, another
+    /// `plink`, neither takes more nor reads its own connection while what it has read is not taken.
+    /// So what the outer one sends must always fit into the window around it, as it does with sshd
+    /// on both ends; else the two wait for each other for ever.
+    pub fn narrow(&self) {
+        self.0.widest.store(WINDOW_NARROW_BYTES, Ordering::Relaxed);
     }
 
     /// The operator's TCP connection, to be given to russh: held while a channel is stalled.
@@ -87,6 +101,10 @@ impl Flow {
     /// For `Handler::adjust_window`: russh has just brought `channel` back to `current` bytes, and
     /// asks for the window that the next grant, whichever channel gets it, shall reach.
     pub fn adjust_window(&self, channel: ChannelId, current: u32) -> u32 {
+        self.next_window(channel, current).min(self.0.widest.load(Ordering::Relaxed))
+    }
+
+    fn next_window(&self, channel: ChannelId, current: u32) -> u32 {
         let now = Instant::now();
         let mut lanes = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let Lanes { open, hungry } = &mut *lanes;
@@ -252,6 +270,16 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         assert_eq!(flow.adjust_window(busy, FULL), WINDOW_FAR_BYTES, "a grant lasted long");
         assert!(!held(&flow));
+    }
+
+    #[test]
+    fn a_narrow_connection_fits_into_the_one_around_it() {
+        let Pair { flow, busy: (busy, ..), .. } = pair();
+        flow.narrow();
+        assert_eq!(flow.adjust_window(busy, FULL), WINDOW_NARROW_BYTES);
+        // The next grant around it comes at the latest when half of the window is used up.
+        const { assert!(WINDOW_NARROW_BYTES < WINDOW_NEAR_BYTES / 2) };
+        const { assert!((WINDOW_NARROW_BYTES as u64) < STALL_BYTES) };
     }
 
     #[tokio::test]
