@@ -13,7 +13,7 @@ use crate::{
     gate::{Gate, Ground, PolicyCell},
     keyfile::{self, KeyFileError},
     ledger::{
-        Ledger, LedgerError, OpenError, OpenLease, Opening, RecordingFound, SubjectKeys,
+        Ledger, LedgerError, OpenError, OpenRecording, Opening, RecordingFound, SubjectKeys,
         open::Signing,
         projection::{Projection, ProjectionError},
         subjects::KeyStoreError,
@@ -230,7 +230,7 @@ impl App {
     async fn recover(&self) -> Result<(), StartError> {
         let recovery = self
             .ledger
-            .recover(|open| recording_found(&self.recorder.path(open.recording.as_ref()?), open))
+            .recover(|open| recording_found(&self.recorder.path(&open.id), open))
             .await?;
         if recovery.leases + recovery.sessions > 0 {
             tracing::warn!(?recovery, "closed what the last run left open");
@@ -275,7 +275,7 @@ fn opening(config: &Config, signer: Arc<Signer>, keys: SubjectKeys) -> Opening {
 }
 
 /// What is on disk of a recording that a crash left open, beside what the log fixed of it.
-fn recording_found(path: &Path, open: &OpenLease) -> Option<RecordingFound> {
+fn recording_found(path: &Path, open: &OpenRecording) -> Option<RecordingFound> {
     let file = fs::File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
     let found = recording::verify(io::BufReader::new(file), None).ok()?;

@@ -32,14 +32,17 @@ macro_rules! log_events {
         old_size: u64,
         origin: String,
     },
-    /// What a crash left open is closed: `lease`, `session` or a recording of a lease. Of the
-    /// recording, `recording_bytes` are whole sealed segments; `recording_missing` of what earlier
+    /// What a crash left open is closed: `lease`, `session` or, where `recording` is named, the
+    /// connection that was lent under the lease and that it is of. Of the recording,
+    /// `recording_bytes` are whole sealed segments; `recording_missing` of what earlier
     /// entries fixed is not there, or not as it was (absent: nothing); `recording_unsealed` bytes
     /// stand behind the last whole segment and prove nothing.
     #[serde(rename = "recovered")]
     Recovered {
         #[serde(skip_serializing_if = "Option::is_none")]
         lease: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recording: Option<String>,
         /// Bytes of whole sealed segments found; absent when there is no file.
         #[serde(skip_serializing_if = "Option::is_none")]
         recording_bytes: Option<u64>,

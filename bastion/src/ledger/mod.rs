@@ -48,7 +48,7 @@ pub use hooks::Hooks;
 pub use open::{OpenError, Opening};
 pub use proofs::{Signed, Unsigned};
 pub use recorded::{ChangeError, Entered, LedgerError, Recorded, Refusal};
-pub use recover::{OpenLease, RecordingFound};
+pub use recover::{OpenRecording, RecordingFound};
 pub use subjects::SubjectKeys;
 
 pub use ed25519_dalek::SigningKey;

@@ -1,27 +1,17 @@
 //! What a crash left open is closed at the next start, each with an entry that says so; and the
 //! entries of starting and stopping.
 
-use super::{Ledger, LedgerError, NewEntry, Recorded, reading::ReadError};
-use crate::{args, store::StoreError};
-use audit_schema::event::Event;
-use bastion_core::id::{CustomerId, LeaseId, RecordingId, SessionId};
+mod left;
 
-/// A lease that was live when the gateway ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenLease {
-    /// The lease.
-    pub lease: LeaseId,
-    /// The connection that it belonged to.
-    pub session: SessionId,
-    /// Whose VM it was for.
-    pub customer: CustomerId,
-    /// Its recording, if one was begun.
-    pub recording: Option<RecordingId>,
-    /// Where its grant stands in the log.
-    pub serial: u64,
-    /// What the log fixed of the recording last: bytes, and their SHA-256 in hex.
-    pub entered: Option<(u64, String)>,
-}
+pub use left::{OpenLease, OpenRecording};
+
+use super::{Batch, ChangeError, Ledger, LedgerError, NewEntry, Recorded, reading::ReadError};
+use crate::{
+    args,
+    store::{Query, StoreError},
+};
+use audit_schema::event::Event;
+use bastion_core::id::SessionId;
 
 /// What is on disk of a recording that nobody closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,16 +35,23 @@ pub struct Recovery {
     pub sessions: u64,
 }
 
+/// An open lease with what is on disk of its recordings: its own, and those of connections that
+/// were lent under it.
+struct Looked {
+    open: OpenLease,
+    own: Option<RecordingFound>,
+    lent: Vec<Option<RecordingFound>>,
+}
+
 /// Leases and sessions closed by one change.
 const AT_ONCE: i64 = 256;
 
 impl Ledger {
     /// Closes what this gateway left open: call it before the first connection is accepted.
-    /// `recording` looks at what is on disk of a lease's recording; it runs outside the log's
-    /// lock.
+    /// `find` looks at what is on disk of a recording; it runs outside the log's lock.
     pub async fn recover(
         &self,
-        mut recording: impl FnMut(&OpenLease) -> Option<RecordingFound>,
+        mut find: impl FnMut(&OpenRecording) -> Option<RecordingFound>,
     ) -> Result<Recovery, LedgerError> {
         let mut recovery = Recovery::default();
         loop {
@@ -64,11 +61,12 @@ impl Ledger {
             }
             recovery.leases += open.len() as u64;
             let open = self.with_entered(open).await?;
-            let found = open.into_iter().map(|lease| {
-                let found = recording(&lease);
-                (lease, found)
+            let looked = open.into_iter().map(|open| Looked {
+                own: open.recording.as_ref().and_then(&mut find),
+                lent: open.lent.iter().map(|lent| find(&lent.recording)).collect(),
+                open,
             });
-            self.close_leases(found.collect()).await?;
+            self.close_leases(looked.collect()).await?;
         }
         loop {
             let closed = self.close_sessions().await?.into_inner();
@@ -80,28 +78,14 @@ impl Ledger {
     }
 
     async fn open_leases(&self) -> Result<Vec<OpenLease>, LedgerError> {
-        let rows = self
-            .db()
-            .rows(
-                "SELECT id, session, customer, recording, serial FROM leases
-                 WHERE gateway = $1 AND closed_at IS NULL ORDER BY id LIMIT $2",
-                &args![self.gateway(), AT_ONCE],
-            )
-            .await?;
-        let leases = rows.iter().map(|row| {
-            Ok::<_, StoreError>(OpenLease {
-                lease: row.parsed(0)?,
-                session: row.parsed(1)?,
-                customer: row.parsed(2)?,
-                recording: row.opt_parsed(3)?,
-                serial: row.u64(4)?,
-                entered: None,
-            })
-        });
-        Ok(leases.collect::<Result<_, _>>()?)
+        let mut query = Query::new(OpenLease::ROWS);
+        query.push(" WHERE gateway = ").bind(self.gateway());
+        query.push(" AND closed_at IS NULL ORDER BY id LIMIT ").bind(AT_ONCE);
+        let rows = self.db().query(&query).await?;
+        Ok(rows.iter().map(OpenLease::read).collect::<Result<_, StoreError>>()?)
     }
 
-    /// Each lease with what the log says of its recording: one walk from the oldest grant.
+    /// Each lease with what the log says of it since its grant: one walk from the oldest.
     async fn with_entered(&self, mut open: Vec<OpenLease>) -> Result<Vec<OpenLease>, LedgerError> {
         let oldest = open.iter().map(|lease| lease.serial).min().unwrap_or_default();
         let unread = |why: ReadError| match why {
@@ -110,43 +94,26 @@ impl Ledger {
         };
         let mut lines = self.lines(oldest, u64::MAX).await.map_err(unread)?;
         while let Some(line) = lines.next().await.map_err(unread)? {
-            let Some(Event::RecordingSegment { bytes, digest, recording, .. }) = line.entry.event()
-            else {
-                continue;
-            };
-            let of = |lease: &&mut OpenLease| {
-                lease.recording.as_ref().is_some_and(|id| id.as_str() == recording)
-            };
-            if let Some(lease) = open.iter_mut().find(of) {
-                lease.entered = Some((bytes, digest));
-            }
+            left::note(&mut open, self.gateway(), &line.entry);
         }
         Ok(open)
     }
 
-    async fn close_leases(
-        &self,
-        leases: Vec<(OpenLease, Option<RecordingFound>)>,
-    ) -> Result<Recorded<()>, LedgerError> {
+    async fn close_leases(&self, leases: Vec<Looked>) -> Result<Recorded<()>, LedgerError> {
         self.record("recover leases", move |batch| {
             Box::pin(async move {
-                for (open, found) in leases {
-                    // No file at all: all that the log fixed is gone.
-                    let gone = open.entered.map_or(0, |(bytes, _)| bytes);
-                    let missing = found.as_ref().map_or(gone, |found| found.missing);
-                    let unsealed = found.as_ref().map_or(0, |found| found.unsealed);
-                    let found = found.filter(|found| found.bytes > 0);
-                    let (bytes, digest) = found.map(|f| (f.bytes, f.digest)).unzip();
-                    let event = Event::Recovered {
-                        lease: Some(open.lease.to_string()),
-                        recording_bytes: bytes,
-                        recording_digest: digest,
-                        recording_missing: Some(missing).filter(|bytes| *bytes > 0),
-                        recording_unsealed: Some(unsealed).filter(|bytes| *bytes > 0),
-                        session: Some(open.session.to_string()),
-                    };
-                    let actor = batch.gateway_actor();
-                    batch.append(NewEntry::new(actor, event).of_customer(&open.customer)).await?;
+                for Looked { open, own, lent } in leases {
+                    for (lent, found) in open.lent.iter().zip(lent) {
+                        let event = recovered(&open, Some(&lent.recording), found);
+                        enter(batch, &open, event).await?;
+                    }
+                    for (watcher, event) in open.watches_ended() {
+                        batch
+                            .append(NewEntry::new(watcher, event).of_customer(&open.customer))
+                            .await?;
+                    }
+                    let event = recovered(&open, None, own);
+                    enter(batch, &open, event).await?;
                     let now = batch.now();
                     batch
                         .tx()
@@ -179,6 +146,7 @@ impl Ledger {
                     let session: SessionId = row.parsed(0)?;
                     let event = Event::Recovered {
                         lease: None,
+                        recording: None,
                         recording_bytes: None,
                         recording_digest: None,
                         recording_missing: None,
@@ -239,6 +207,35 @@ impl Ledger {
         })
         .await
     }
+}
+
+/// What an entry says of a lease, or of a connection that was lent under it.
+fn recovered(
+    open: &OpenLease,
+    lent: Option<&OpenRecording>,
+    found: Option<RecordingFound>,
+) -> Event {
+    let entered = lent.or(open.recording.as_ref()).and_then(|of| of.entered.as_ref());
+    // No file at all: all that the log fixed is gone.
+    let gone = entered.map_or(0, |(bytes, _)| *bytes);
+    let missing = found.as_ref().map_or(gone, |found| found.missing);
+    let unsealed = found.as_ref().map_or(0, |found| found.unsealed);
+    let found = found.filter(|found| found.bytes > 0);
+    let (bytes, digest) = found.map(|f| (f.bytes, f.digest)).unzip();
+    Event::Recovered {
+        lease: Some(open.lease.to_string()),
+        recording: lent.map(|lent| lent.id.to_string()),
+        recording_bytes: bytes,
+        recording_digest: digest,
+        recording_missing: Some(missing).filter(|bytes| *bytes > 0),
+        recording_unsealed: Some(unsealed).filter(|bytes| *bytes > 0),
+        session: Some(open.session.to_string()),
+    }
+}
+
+async fn enter(batch: &mut Batch, open: &OpenLease, event: Event) -> Result<(), ChangeError> {
+    let actor = batch.gateway_actor();
+    batch.append(NewEntry::new(actor, event).of_customer(&open.customer)).await.map(drop)
 }
 
 /// Notes the state of this gateway beside the entry that says it; answers the one before.

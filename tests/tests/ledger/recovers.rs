@@ -55,12 +55,12 @@ async fn what_a_crash_left_open_is_closed(world: World) {
     ledger.close().await;
     let ledger = world.open().await.expect("opens");
     let mut asked = Vec::new();
-    let recovery = ledger.recover(|lease| {
-        asked.push((lease.lease.to_string(), lease.recording.clone().map(|r| r.to_string())));
+    let recovery = ledger.recover(|recording| {
+        asked.push(recording.id.to_string());
         Some(RecordingFound { bytes: 9, digest: "ab".repeat(32), missing: 3, unsealed: 0 })
     });
     assert_eq!(recovery.await, Ok(Recovery { leases: 1, sessions: 1 }));
-    assert_eq!(asked, [("l-gw-1".to_owned(), Some("r-1".to_owned()))]);
+    assert_eq!(asked, ["r-1"]);
     let open = "SELECT COUNT(*) FROM leases WHERE closed_at IS NULL";
     assert_eq!(number(ledger.db(), open).await, Ok(1), "the other gateway's lease is not ours");
     let lease = ledger.entry(3).await.expect("reads").expect("is there").entry;
