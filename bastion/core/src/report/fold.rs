@@ -1,10 +1,12 @@
 //! The fold: one entry after the other, and at the end the report.
 
+mod channels;
+
 use super::{
-    Access, Audience, Break, Change, Consent, Ending, FileMoved, Question, Refusal, Report,
-    Service, Signature, Verification,
+    Access, Audience, Break, Change, Consent, Question, Refusal, Report, Service, Signature,
+    Verification,
     lines::{self, About},
-    made::{At, Ticket, closed, concerns_everybody, denied, granted, made, summary},
+    made::{At, Ticket, concerns_everybody, made, summary},
 };
 use audit_schema::{
     entry::Entry,
@@ -130,86 +132,6 @@ impl Fold {
         }
     }
 
-    fn fold_channel(&mut self, at: &At<'_>, event: &Event) {
-        match event {
-            Event::AccessGranted { lease, .. } => {
-                if let Some(access) = granted(at, event) {
-                    if let Some(ground) = &access.consent
-                        && let Some(ticket) = self.tickets.get_mut(&ground.ticket)
-                    {
-                        ticket.consent.leases.push(lease.clone());
-                        ticket.touch(at);
-                    }
-                    self.touch_instance(&access);
-                    self.accesses.insert(lease.clone(), access);
-                }
-            }
-            Event::AccessDenied { .. } if at.within => self.refusals.extend(denied(at, event)),
-            Event::CertificateIssued { lease, serial, recording, .. } => {
-                self.recordings.insert(recording.clone(), lease.clone());
-                if let Some(access) = self.accesses.get_mut(lease) {
-                    access.certificate_serial = Some(*serial);
-                    access.recording = Some(recording.clone());
-                    access.entries.push(at.entry.seq);
-                }
-            }
-            Event::RecordingSegment { recording, .. } => {
-                let lease = self.recordings.get(recording);
-                if let Some(access) = lease.and_then(|lease| self.accesses.get_mut(lease)) {
-                    access.entries.push(at.entry.seq);
-                }
-            }
-            Event::ChannelClosed { lease, .. } => {
-                if let Some(access) = self.accesses.get_mut(lease) {
-                    access.entries.push(at.entry.seq);
-                    access.ended = closed(at, event);
-                    self.forget_if_past(lease);
-                }
-            }
-            Event::Recovered { lease: Some(lease), recording_digest, .. } => {
-                if let Some(access) = self.accesses.get_mut(lease) {
-                    access.entries.push(at.entry.seq);
-                    access.ended = Some(Ending {
-                        recording_digest: recording_digest.clone(),
-                        ..Ending::recovered(at)
-                    });
-                    self.forget_if_past(lease);
-                }
-            }
-            Event::FileTransferred { lease, direction, bytes, sha256, complete, .. } => {
-                if let Some(access) = self.accesses.get_mut(lease) {
-                    access.entries.push(at.entry.seq);
-                    access.files.push(FileMoved {
-                        direction: *direction,
-                        path: at.said("path"),
-                        bytes: *bytes,
-                        sha256: sha256.clone(),
-                        complete: *complete,
-                        entry: at.entry.seq,
-                    });
-                }
-            }
-            Event::FileChanged { lease, .. } | Event::FileRefused { lease, .. } => {
-                if let Some(access) = self.accesses.get_mut(lease) {
-                    access.entries.push(at.entry.seq);
-                    access.file_changes += u64::from(matches!(event, Event::FileChanged { .. }));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// What ended before the period is not in the report; a long log must not fill the memory.
-    fn forget_if_past(&mut self, lease: &str) {
-        let past = self
-            .accesses
-            .get(lease)
-            .is_some_and(|access| access.ended.as_ref().is_some_and(|end| end.at < self.ask.from));
-        if past {
-            self.accesses.remove(lease);
-        }
-    }
-
     fn fold_consent(&mut self, at: &At<'_>, event: &Event) {
         match event {
             Event::ConsentRequested { .. } | Event::ConsentOpened { .. } => {
@@ -318,7 +240,7 @@ impl Fold {
             Event::SessionEndRequested { session } => {
                 format!("an officer ended {session}")
             }
-            Event::Recovered { lease: Some(lease), .. } => {
+            Event::Recovered { lease: Some(lease), recording: None, .. } => {
                 format!("{lease} was closed by the next start: the gateway had not ended in order")
             }
             Event::ConsentWithdrawn { ticket, leases, .. } => {

@@ -1,12 +1,13 @@
 //! Rows from entries.
 
 use super::{
-    Access, Audience, Change, Consent, Ending, Ground, Openings, Person, Refusal, Said, Service,
-    Summary, Where,
+    Access, Audience, Change, Consent, Ending, Forwarded, Ground, Openings, Person, Refusal, Said,
+    Service, Summary, Where,
 };
 use audit_schema::{
     entry::Entry,
-    event::{ActorKind, Direction, Event, Level, Place},
+    event::{ActorKind, ChannelKind, Direction, Event, Level, Place},
+    time::Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -149,6 +150,9 @@ pub(super) fn granted(at: &At<'_>, event: &Event) -> Option<Access> {
         recording_level: recording_level.clone().unwrap_or_else(|| "full".to_owned()),
         files: Vec::new(),
         file_changes: 0,
+        forwards: Vec::new(),
+        detected_commands: 0,
+        commands_seen: None,
         ended: None,
         entries: vec![at.entry.seq],
     })
@@ -202,6 +206,68 @@ pub(super) fn closed(at: &At<'_>, event: &Event) -> Option<Ending> {
         bytes_out: bytes_out.saturating_add(*bytes_err),
         recording_digest: recording_digest.clone(),
         entry: at.entry.seq,
+    })
+}
+
+/// A forwarded connection: one that was lent, at its beginning or end, or a channel that is one.
+pub(super) fn forwarded(at: &At<'_>, event: &Event) -> Option<Forwarded> {
+    let (kind, to, recording) = match event {
+        Event::ForwardOpened { channel, destination, recording, .. }
+        | Event::ForwardClosed { channel, destination, recording, .. } => {
+            (channel, destination, recording)
+        }
+        Event::ChannelClosed {
+            channel: kind @ (ChannelKind::ForwardLocal | ChannelKind::ForwardStreamlocal),
+            destination,
+            recording,
+            ..
+        } => (kind, destination, recording),
+        _ => return None,
+    };
+    let begun = Forwarded {
+        channel: *kind,
+        destination: to.clone(),
+        opened_at: at.entry.time,
+        bytes_in: 0,
+        bytes_out: 0,
+        duration_ms: None,
+        outcome: None,
+        reason: String::new(),
+        recording: recording.clone(),
+        recording_digest: None,
+        entries: vec![at.entry.seq],
+    };
+    let (Event::ForwardClosed {
+        bytes_in,
+        bytes_out,
+        duration_ms,
+        outcome,
+        reason,
+        recording_digest,
+        ..
+    }
+    | Event::ChannelClosed {
+        bytes_in,
+        bytes_out,
+        duration_ms,
+        outcome,
+        reason,
+        recording_digest,
+        ..
+    }) = event
+    else {
+        return Some(begun);
+    };
+    let micros = i64::try_from(duration_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
+    Some(Forwarded {
+        opened_at: Timestamp::from_micros(at.entry.time.micros().saturating_sub(micros)),
+        bytes_in: *bytes_in,
+        bytes_out: *bytes_out,
+        duration_ms: Some(*duration_ms),
+        outcome: Some(*outcome),
+        reason: reason.clone(),
+        recording_digest: recording_digest.clone(),
+        ..begun
     })
 }
 

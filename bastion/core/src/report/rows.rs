@@ -122,6 +122,34 @@ pub struct FileMoved {
     pub entry: u64,
 }
 
+/// A connection that was forwarded: a channel that is one, or one that a VM opened under a lease
+/// that lends it a way (agent, X11, a remote forward).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Forwarded {
+    /// What kind of forward.
+    pub channel: ChannelKind,
+    /// The item of the VM's list that it went to or came from; an agent or display has none.
+    pub destination: Option<String>,
+    /// When it began.
+    pub opened_at: Timestamp,
+    /// Bytes from the operator.
+    pub bytes_in: u64,
+    /// Bytes from the VM.
+    pub bytes_out: u64,
+    /// How long it lasted; none: its end is not in the log.
+    pub duration_ms: Option<u64>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// Why, as a code; `recovered` where a crash left it open.
+    pub reason: String,
+    /// Its recording.
+    pub recording: String,
+    /// The recording's digest, over the sealed file.
+    pub recording_digest: Option<String>,
+    /// The entries it stands on.
+    pub entries: Vec<u64>,
+}
+
 /// One access: one granted channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Access {
@@ -164,6 +192,12 @@ pub struct Access {
     pub files: Vec<FileMoved>,
     /// Other changes through sftp.
     pub file_changes: u64,
+    /// The connections that were forwarded through it.
+    pub forwards: Vec<Forwarded>,
+    /// How many commands were seen to be typed: an aid, as what a program reads is not seen.
+    pub detected_commands: u64,
+    /// These commands, one a line, as far as they were kept.
+    pub commands_seen: Option<Said>,
     /// How it ended; none: it was still open at the end of the period.
     pub ended: Option<Ending>,
     /// The entries it stands on.

@@ -12,6 +12,7 @@ pub(super) fn files(report: &Report) -> Vec<(String, Vec<u8>)> {
         ("verification.csv".into(), verification(report)),
         ("population.csv".into(), population(report)),
         ("files.csv".into(), transfers(report)),
+        ("forwards.csv".into(), forwards(report)),
         ("refusals.csv".into(), refusals(report)),
         ("consents.csv".into(), consents(report)),
         ("services.csv".into(), services(report)),
@@ -102,6 +103,8 @@ fn population(report: &Report) -> Vec<u8> {
         "bytes_in",
         "bytes_out",
         "files",
+        "forwards",
+        "detected_commands_an_aid",
         "recording",
         "recording_level",
         "recording_sha256",
@@ -159,6 +162,8 @@ fn access_fields(access: &Access) -> Vec<String> {
         number(ended.map(|e| e.bytes_in)),
         number(ended.map(|e| e.bytes_out)),
         access.files.len().to_string(),
+        access.forwards.len().to_string(),
+        words::said(&access.commands_seen),
         access.recording.clone().unwrap_or_default(),
         access.recording_level.clone(),
         ended.and_then(|e| e.recording_digest.clone()).unwrap_or_default(),
@@ -179,6 +184,42 @@ fn transfers(report: &Report) -> Vec<u8> {
                 file.sha256.clone(),
                 file.complete.to_string(),
                 file.entry.to_string(),
+            ]);
+        }
+    }
+    sheet.bytes()
+}
+
+fn forwards(report: &Report) -> Vec<u8> {
+    let mut sheet = Sheet::new(&[
+        "lease",
+        "channel",
+        "destination",
+        "opened_at",
+        "bytes_in",
+        "bytes_out",
+        "duration_ms",
+        "outcome",
+        "reason",
+        "recording",
+        "recording_sha256",
+        "entries",
+    ]);
+    for access in &report.accesses {
+        for forwarded in &access.forwards {
+            sheet.row(&[
+                access.lease.clone(),
+                forwarded.channel.as_str().to_owned(),
+                forwarded.destination.clone().unwrap_or_default(),
+                forwarded.opened_at.to_string(),
+                forwarded.bytes_in.to_string(),
+                forwarded.bytes_out.to_string(),
+                forwarded.duration_ms.map(|ms| ms.to_string()).unwrap_or_default(),
+                words::outcome(forwarded.outcome).to_owned(),
+                forwarded.reason.clone(),
+                forwarded.recording.clone(),
+                forwarded.recording_digest.clone().unwrap_or_default(),
+                words::entries(&forwarded.entries),
             ]);
         }
     }

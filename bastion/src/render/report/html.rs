@@ -25,6 +25,8 @@ pub(super) fn page(report: &Report) -> String {
     out += &section("Summary", SUMMARY, &summary(report));
     out += &section("Accesses", ACCESSES, &accesses(report));
     out += &section("Files transferred", FILES, &transfers(report));
+    out += &section("Forwarded connections", FORWARDS, &forwards(report));
+    out += &section("Commands seen to be typed", COMMANDS, &commands(report));
     out += &section("Refusals", REFUSALS, &refusals(report));
     out += &section("Consents", CONSENTS, &consents(report));
     out += &section("Services", SERVICES, &services(report));
@@ -212,6 +214,43 @@ fn transfers(report: &Report) -> Html {
     table("No file went through sftp in this period.", &heads, rows)
 }
 
+fn forwards(report: &Report) -> Html {
+    let heads = ["Access", "Kind", "To", "Began", "Bytes in, out", "Seconds", "End", "Entries"];
+    let mut rows = Vec::new();
+    for access in &report.accesses {
+        rows.extend(access.forwards.iter().map(|forwarded| {
+            let seconds = forwarded.duration_ms.map(|ms| format!("{}.{:03}", ms / 1000, ms % 1000));
+            vec![
+                text(&access.lease),
+                text(forwarded.channel.as_str()),
+                text(forwarded.destination.as_deref().unwrap_or("the operator's own")),
+                text(words::time(forwarded.opened_at)),
+                text(format!("{}, {}", forwarded.bytes_in, forwarded.bytes_out)),
+                text(seconds.unwrap_or_default()),
+                lines(&[
+                    words::outcome(forwarded.outcome).to_owned(),
+                    forwarded.reason.clone(),
+                    match &forwarded.recording_digest {
+                        Some(digest) => format!("recording SHA-256 {digest}"),
+                        None => String::new(),
+                    },
+                ]),
+                text(words::entries(&forwarded.entries)),
+            ]
+        }));
+    }
+    table("No connection was forwarded in this period.", &heads, rows)
+}
+
+fn commands(report: &Report) -> Html {
+    let rows = report.accesses.iter().filter(|access| access.detected_commands > 0).map(|access| {
+        let seen = words::said(&access.commands_seen);
+        let all: Vec<String> = seen.lines().map(str::to_owned).collect();
+        vec![text(&access.lease), text(access.detected_commands.to_string()), lines(&all)]
+    });
+    table("None was seen in this period.", &["Access", "How many", "Commands"], rows.collect())
+}
+
 fn refusals(report: &Report) -> Html {
     let heads = ["When", "Who", "Where", "What", "Reason", "Training", "Entries"];
     let row = |refusal: &Refusal| {
@@ -323,6 +362,10 @@ const ACCESSES: &str = "Every channel that an operator was granted and that live
     period. A data account reaches customer data and needs a consent that the customer signed; a \
     troubleshoot account has no way to it.";
 const FILES: &str = "Every file that went through sftp or scp, with the digest of what was seen.";
+const FORWARDS: &str = "Each connection that went through a forward: to a destination of the VM's \
+    list, or from the VM to the operator's agent, display or port.";
+const COMMANDS: &str = "An aid, not a boundary: what a program or a script reads is not seen. The \
+    recording has every byte.";
 const REFUSALS: &str = "Every channel that was asked for and refused.";
 const CONSENTS: &str = "Every consent ticket that was made, decided, used or ended.";
 const SERVICES: &str = "As they were at the end of the period. A VM is touched once an operator \

@@ -50,17 +50,21 @@ pub(super) fn level(level: Level) -> &'static str {
     }
 }
 
+/// How a channel or a connection ended, in short.
+pub(super) fn outcome(outcome: Option<Outcome>) -> &'static str {
+    match outcome {
+        Some(Outcome::Completed) => "completed",
+        Some(Outcome::Cut) => "ended by the gateway",
+        Some(Outcome::Unreachable) => "not reached",
+        Some(Outcome::Failed) => "failed",
+        None => "closed after a crash",
+    }
+}
+
 /// How a channel ended.
 pub(super) fn ending(ended: &Option<Ending>) -> String {
     let Some(ended) = ended else { return "still open at the end of the period".into() };
-    let how = match ended.outcome {
-        Some(Outcome::Completed) => "completed",
-        Some(Outcome::Cut) => "ended by the gateway",
-        Some(Outcome::Unreachable) => "VM not reached",
-        Some(Outcome::Failed) => "failed",
-        None => "closed after a crash",
-    };
-    let mut text = how.to_owned();
+    let mut text = outcome(ended.outcome).to_owned();
     if ended.outcome != Some(Outcome::Completed) {
         text += &format!(" ({})", ended.reason);
     }
