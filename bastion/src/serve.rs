@@ -127,6 +127,10 @@ fn background(
     tasks.spawn(socket.serve(Arc::clone(app), door));
     let watching = Arc::clone(app);
     tasks.spawn(async move { watching.live.watch(&watching.ledger).await });
+    if app.ledger.db().is_postgres() {
+        let watching = Arc::clone(app);
+        tasks.spawn(async move { watching.sessions.watch(&watching.ledger).await });
+    }
     tasks.spawn(api::sweep(Arc::clone(app)));
     tasks.spawn(api::web::run(Arc::clone(app)));
     tasks.spawn(notices::run(courier));

@@ -1,9 +1,14 @@
 //! The sessions of this gateway, and why one ends: a word for its entry, a sentence for its peer.
+//!
+//! An officer ends a session from whichever gateway they are on. Where several share a store, each
+//! looks there for what has been asked of its own.
 
-use bastion_core::id::SessionId;
+use crate::{args, ledger::Ledger, store::StoreError};
+use bastion_core::{id::SessionId, limits::SESSION_ENDS_TICK_MILLIS};
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::sync::watch;
 
@@ -94,10 +99,35 @@ impl Sessions {
         self.lock().remove(id);
     }
 
+    /// Runs for the life of a gateway that shares its store: ends what officers asked for on others.
+    pub async fn watch(&self, ledger: &Ledger) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(SESSION_ENDS_TICK_MILLIS)).await;
+            if self.count() == 0 {
+                continue;
+            }
+            match asked(ledger).await {
+                Ok(asked) => asked.iter().for_each(|id| {
+                    // One that is not here any more is about to be closed.
+                    self.end(id, End::Officer);
+                }),
+                // Leases are looked at apart, and cut where that fails.
+                Err(error) => tracing::warn!(%error, "cannot tell which sessions are to end"),
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, watch::Sender<Option<End>>>> {
         // No code panics while it holds the lock; if one did, the map is still whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn asked(ledger: &Ledger) -> Result<Vec<SessionId>, StoreError> {
+    let sql = "SELECT id FROM sessions \
+               WHERE gateway = $1 AND closed_at IS NULL AND end_asked_at IS NOT NULL";
+    let rows = ledger.db().rows(sql, &args![ledger.gateway()]).await?;
+    rows.iter().map(|row| row.parsed(0)).collect()
 }
 
 fn ask(session: &watch::Sender<Option<End>>, reason: End) {

@@ -44,11 +44,11 @@ pub fn run(config: Option<&Path>, ask: &Ask, as_json: bool) -> Result<ExitCode, 
             eprintln!("bastion: {withheld} data channel(s) withheld: no consent includes them");
         }
         for recording in answer["recordings"].as_array().into_iter().flatten() {
-            let lease = recording["lease"].as_str().unwrap_or_default();
-            if recording["closed_at"].is_null() || recording["recording"].is_null() {
+            let Some(named) = recording["recording"].as_str() else { continue };
+            if recording["closed_at"].is_null() {
                 continue;
             }
-            let hits = match Archive::fetched(&config, lease)? {
+            let hits = match Archive::fetched(&config, named)? {
                 Ok(archive) => search(archive, &key, ask),
                 // It has said why: erased, say, or on another gateway.
                 Err(_) => Err(Fault::failed("")),
@@ -130,8 +130,10 @@ impl Printer {
             let from = clock(hit.at_micros);
             // A little before it is there, so that one sees it come.
             let replay_from = format!("{}s", hit.at_micros.saturating_sub(1_000_000) / 1_000_000);
-            let what = match about["lease"].as_str() {
-                Some(lease) => escape::terminal(lease),
+            let is_lent = about["is_lent"] == true;
+            let named = if is_lent { &about["recording"] } else { &about["lease"] };
+            let what = match named.as_str() {
+                Some(named) => escape::terminal(named),
                 None => format!("--file {}", said("file")),
             };
             let mut text = format!(
@@ -152,7 +154,8 @@ impl Printer {
                 format!("bastion session replay {what} --identity {key} --from {replay_from}");
             text += &format!("    {replay}\n");
             let json = json!({
-                "lease": about["lease"], "file": about["file"], "session": about["session"],
+                "lease": about["lease"], "recording": about["recording"],
+                "file": about["file"], "session": about["session"],
                 "operator": about["operator"], "vm": about["vm"], "how": "on the screen",
                 "at_micros": hit.at_micros, "line": hit.line, "before": hit.before,
                 "after": hit.after, "replay": replay,

@@ -52,6 +52,52 @@ impl Drop for Second {
     }
 }
 
+/// What an officer does on one gateway about a session of another: ends it, also where it has no
+/// channel, and is told where it can be watched.
+#[test]
+fn a_session_is_ended_from_another_gateway() {
+    let world = crate::postgres();
+    let _second = Second::start(&world);
+    let there =
+        |words: &[&str]| world.program("ssh", &[&["-F", "ssh_config.second"], words].concat());
+    // A connection without a channel, and one with a terminal.
+    let mut idle = there(&["-N", "bastion"]).spawn().unwrap();
+    let sessions = || -> Vec<String> {
+        let log = world.log();
+        let on_second = |entry: &&serde_json::Value| {
+            entry["gateway"] == "gw-2" && entry["event"]["type"] == "session.opened"
+        };
+        let opened = log.entries.iter().filter(on_second);
+        opened.map(|entry| entry["event"]["session"].as_str().unwrap().to_owned()).collect()
+    };
+    until("the idle session", 20, || sessions().len() == 1);
+    let mut shell = there(&["-tt", "ops@pg-1.acme"]).stdin(Stdio::piped()).spawn().unwrap();
+    let live = || world.bastion(&["session", "list", "--live", "--json"]).exits(0).json();
+    until("the terminal", 20, || live().as_array().is_some_and(|live| live.len() == 1));
+    let lease = live()[0]["lease"].as_str().unwrap().to_owned();
+    assert_eq!(live()[0]["gateway"], "gw-2");
+
+    let watch = world.ssh(Odile, &["bastion", &format!("session watch {lease}")]).exits(1);
+    watch.complains(&format!("{lease} runs on gateway gw-2, this is gw-1: connect to that one"));
+    assert!(world.log().events("watch.started").is_empty());
+
+    for session in sessions() {
+        world.order(Odile, &format!("session end {session} --reason a drill"));
+    }
+    until("the idle connection to end", 10, || idle.try_wait().unwrap().is_some());
+    until("the terminal to end", 10, || shell.try_wait().unwrap().is_some());
+    let said = std::io::read_to_string(shell.stderr.take().unwrap()).unwrap();
+    let shown = std::io::read_to_string(shell.stdout.take().unwrap()).unwrap();
+    let told = "a security officer ended this session: a drill";
+    assert!(said.contains(told) || shown.contains(told), "{said}{shown}");
+    // The terminal's client may have left before its session was told to end.
+    until("the ends to be entered", 10, || {
+        let log = world.log();
+        let ends = log.events("session.closed");
+        ends.iter().any(|end| end["reason"] == "officer")
+    });
+}
+
 #[test]
 fn a_withdrawal_on_one_gateway_cuts_on_the_other() {
     let world = crate::postgres();

@@ -2,7 +2,8 @@
 //!
 //! That it leaves is entered first, in the transaction that looks whether it may: the recording of
 //! a data channel is customer data, and the provider gets it only under a live consent that says
-//! so. Then the file is hashed and compared with what the log says of it, and only then sent.
+//! so. A lease names its own recording; those of connections that were lent under it (agent, X11,
+//! `ssh -R`) are named by their own ids. Then the file is hashed and compared with what the log says of it, and only then sent.
 
 use super::access;
 use crate::{
@@ -21,7 +22,7 @@ use audit_schema::{
 };
 use bastion_core::id::{CustomerId, LeaseId, RecordingId};
 use sha2::{Digest as _, Sha256};
-use std::path::Path;
+use std::{fmt, path::Path, str::FromStr};
 use tokio::io::AsyncReadExt as _;
 
 /// Bytes that are read and sent together.
@@ -29,6 +30,9 @@ const PIECE: usize = 256 * 1024;
 
 /// A recording that may be handed out; that it was is in the log.
 struct Handed {
+    lease: LeaseId,
+    /// Whether it is the lease's own, not that of a connection lent under it.
+    is_own: bool,
     recording: RecordingId,
     wrapped: String,
 }
@@ -42,17 +46,17 @@ struct Told {
     seal_bytes: u64,
 }
 
-pub(super) async fn run(call: &mut Call<'_>, lease: &LeaseId) -> Result<Reply, Fault> {
+pub(super) async fn run(call: &mut Call<'_>, named: &Named) -> Result<Reply, Fault> {
     let scope = reading::scope(call, None)?;
-    let handed = hand_out(call, lease, scope).await?;
+    let handed = hand_out(call, named, scope).await?;
     let path = call.app.recorder.path(&handed.recording);
-    let told = told(call, lease).await?;
+    let told = told(call, &handed).await?;
     let found = digest(&path, told.bytes).await.map_err(|_| missing(&handed.recording))?;
     if found.to_string() != told.digest {
         return Err(Fault::Unverified {
             code: "recording-changed",
             sentence: format!(
-                "the recording of {lease} is not what the log says: SHA-256 {found} of its first \
+                "the recording of {named} is not what the log says: SHA-256 {found} of its first \
                  {} bytes, the log has {}",
                 told.bytes, told.digest
             ),
@@ -66,19 +70,20 @@ pub(super) async fn run(call: &mut Call<'_>, lease: &LeaseId) -> Result<Reply, F
 
 async fn hand_out(
     call: &Call<'_>,
-    lease: &LeaseId,
+    named: &Named,
     scope: Option<CustomerId>,
 ) -> Result<Handed, Fault> {
-    let (actor, lease) = (call.actor(), lease.clone());
+    let (actor, named) = (call.actor(), named.clone());
     let is_approver = actor.kind == ActorKind::Approver;
     let origin = call.app.config.origin.clone();
     let entered = call.change("recording read", move |batch| {
         Box::pin(async move {
             let sql = "SELECT l.customer, l.instance, l.level, l.closed_at, k.recording, \
-                       k.wrapped_json, l.account FROM leases l JOIN recording_keys k \
-                       ON k.recording = l.recording WHERE l.id = $1";
-            let row = batch.tx().row_opt(sql, &args![lease.as_str()]).await?;
-            let unknown = || change::unknown("recording of lease", lease.as_str());
+                       k.wrapped_json, l.account, l.id, l.recording FROM leases l \
+                       JOIN recording_keys k ON k.lease = l.id \
+                       WHERE k.recording = $1 OR (l.id = $1 AND k.recording = l.recording)";
+            let row = batch.tx().row_opt(sql, &args![named.as_str()]).await?;
+            let unknown = || change::unknown("recording", named.as_str());
             let row = row.ok_or_else(unknown)?;
             let customer: CustomerId = row.text(0)?.parse().map_err(|_| unknown())?;
             if scope.is_some_and(|scope| scope != customer) {
@@ -89,7 +94,7 @@ async fn hand_out(
                 return Err(change::conflict(how));
             }
             if let Some(erased) = Erased::of(&row.text(5)?) {
-                let sentence = erased.sentence(lease.as_str());
+                let sentence = erased.sentence(named.as_str());
                 return Err(ChangeError::refused("recording-erased", sentence));
             }
             let place = (row.text(1)?, row.text(6)?);
@@ -99,12 +104,15 @@ async fn hand_out(
                 }
                 _ => None,
             };
+            let recording: RecordingId = row.text(4)?.parse().map_err(|_| unknown())?;
             let handed = Handed {
-                recording: row.text(4)?.parse().map_err(|_| unknown())?,
+                lease: row.text(7)?.parse().map_err(|_| unknown())?,
+                is_own: row.opt_text(8)?.is_some_and(|own| own == recording.as_str()),
+                recording,
                 wrapped: row.text(5)?,
             };
             let read = Event::RecordingRead {
-                lease: lease.to_string(),
+                lease: handed.lease.to_string(),
                 recording: handed.recording.to_string(),
                 ticket,
             };
@@ -115,34 +123,99 @@ async fn hand_out(
     Ok(entered.await?.into_inner())
 }
 
-/// What the log says of the file, in the entry that closed the channel.
-async fn told(call: &Call<'_>, lease: &LeaseId) -> Result<Told, Fault> {
+/// What the log says of the file, in the entry that closed the channel or the connection.
+async fn told(call: &Call<'_>, handed: &Handed) -> Result<Told, Fault> {
     let index = call.app.projection().await?;
     index.catch_up().await?;
-    let filter =
-        Filter { lease: Some(lease.to_string()), order: Order::Newest, ..Filter::default() };
-    for row in index.query(&filter).await?.rows {
-        let found = call.app.ledger.entry(row.seq).await?;
-        let told = match found.and_then(|found| found.entry.event()) {
-            Some(Event::ChannelClosed { recording_digest, recording_bytes, .. }) => {
-                (recording_digest.zip(recording_bytes), 0)
-            }
-            Some(Event::Recovered { recording_digest, recording_bytes, .. }) => {
-                (recording_digest.zip(recording_bytes), SEAL_LINE_BYTES as u64)
-            }
-            _ => continue,
+    let lease = &handed.lease;
+    // By type: a lease may have lent thousands of connections, and this is its only other entry.
+    let kinds = if handed.is_own {
+        ["channel.closed", "recovered"]
+    } else {
+        ["forward.closed", "recovered"]
+    };
+    for kind in kinds {
+        let mut filter = Filter {
+            lease: Some(lease.to_string()),
+            event: Some(kind.into()),
+            order: Order::Newest,
+            ..Filter::default()
         };
-        return match told {
-            (Some((digest, bytes)), seal_bytes) => Ok(Told { digest, bytes, seal_bytes }),
-            (None, _) => Err(Fault::Conflict(format!(
-                "{lease} ended before anything was recorded: `session show {lease}` says how"
-            ))),
-        };
+        loop {
+            let page = index.query(&filter).await?;
+            for row in &page.rows {
+                let found = call.app.ledger.entry(row.seq).await?;
+                let event = found.and_then(|found| found.entry.event());
+                match event.and_then(|event| told_by(event, handed)) {
+                    Some(Some(told)) => return Ok(told),
+                    Some(None) => return Err(nothing(handed)),
+                    None => {}
+                }
+            }
+            match page.next {
+                Some(next) => filter.after = Some(next),
+                None => break,
+            }
+        }
     }
     Err(Fault::Unverified {
         code: "recording-unknown",
         sentence: format!("the log names no digest for the recording of {lease}"),
     })
+}
+
+/// What an entry says of this recording, if it is about it: something, or that there is nothing.
+fn told_by(event: Event, handed: &Handed) -> Option<Option<Told>> {
+    let id = handed.recording.as_str();
+    let (digest, bytes, seal_bytes) = match event {
+        Event::ChannelClosed { recording, recording_digest, recording_bytes, .. }
+        | Event::ForwardClosed { recording, recording_digest, recording_bytes, .. }
+            if recording == id =>
+        {
+            (recording_digest, recording_bytes, 0)
+        }
+        Event::Recovered { recording, recording_digest, recording_bytes, .. }
+            if recording.as_deref().map_or(handed.is_own, |named| named == id) =>
+        {
+            (recording_digest, recording_bytes, SEAL_LINE_BYTES as u64)
+        }
+        _ => return None,
+    };
+    let told = digest.zip(bytes);
+    Some(told.map(|(digest, bytes)| Told { digest, bytes, seal_bytes }))
+}
+
+fn nothing(handed: &Handed) -> Fault {
+    let lease = &handed.lease;
+    Fault::Conflict(format!(
+        "{} ended before anything was recorded: `session show {lease}` says how",
+        if handed.is_own { lease.as_str() } else { handed.recording.as_str() }
+    ))
+}
+
+/// A recording, as a command line names it: by its own id, or by the lease whose own it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named(String);
+
+impl Named {
+    /// As it was typed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Named {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_id = text.parse::<LeaseId>().is_ok() || text.parse::<RecordingId>().is_ok();
+        is_id.then(|| Self(text.to_owned())).ok_or("name a lease, l-…, or a recording, r-…")
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 async fn digest(path: &Path, bytes: u64) -> std::io::Result<Hash> {

@@ -4,10 +4,11 @@ use super::List;
 use crate::{
     api::{Call, Fault, Reply, print, reading},
     ledger::projection::{Filter, Order},
-    store::{Query, Row, StoreError},
+    store::{Db, Query, Row, StoreError},
 };
 use audit_schema::time::Timestamp;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 
 pub(super) const COLUMNS: &str = "SELECT id, session, operator, customer, service, vm, instance, \
      account, level, kind, ticket, granted_at, deadline, revoked_cause, closed_at, recording, \
@@ -59,6 +60,29 @@ impl Lease {
         })
     }
 }
+
+/// The recordings of each lease: its own, and those of connections that were lent under it, in the
+/// order in which they began.
+pub(super) async fn recordings(
+    db: &Db,
+    leases: &[&str],
+) -> Result<HashMap<String, Vec<String>>, StoreError> {
+    let mut of: HashMap<String, Vec<String>> = HashMap::new();
+    for some in leases.chunks(LEASES_ASKED_AT_ONCE) {
+        let mut query = Query::new("SELECT lease, recording FROM recording_keys WHERE lease IN (");
+        for (index, lease) in some.iter().enumerate() {
+            query.push(if index == 0 { "" } else { ", " }).bind(*lease);
+        }
+        query.push(") ORDER BY created_at, recording");
+        for row in db.query(&query).await? {
+            of.entry(row.text(0)?).or_default().push(row.text(1)?);
+        }
+    }
+    Ok(of)
+}
+
+/// So many that a statement with one argument for each is short of what any store takes.
+const LEASES_ASKED_AT_ONCE: usize = 500;
 
 fn at(micros: i64) -> Timestamp {
     Timestamp::from_micros(micros)
@@ -128,6 +152,8 @@ pub(super) async fn show(call: &mut Call<'_>, id: &str) -> Result<Reply, Fault> 
     if leases.is_empty() {
         return Err(Fault::refused("unknown", format!("no session or lease `{id}` here")));
     }
+    let ids: Vec<&str> = leases.iter().map(|lease| lease.text(0)).collect();
+    let mut recordings = recordings(call.db(), &ids).await?;
     let index = call.app.projection().await?;
     index.wait_for(size - 1).await?;
     let mut text = String::new();
@@ -140,7 +166,9 @@ pub(super) async fn show(call: &mut Call<'_>, id: &str) -> Result<Reply, Fault> 
             ..Filter::default()
         };
         let page = index.query(&filter).await?;
-        text += &described(lease);
+        let mut lent = recordings.remove(lease.text(0)).unwrap_or_default();
+        lent.retain(|recording| lease.recording.as_ref() != Some(recording));
+        text += &described(lease, &lent);
         let mut table = print::Table::new(&["entry", "time", "event", "outcome", "reason"]);
         let mut entries = Vec::new();
         for row in &page.rows {
@@ -163,6 +191,7 @@ pub(super) async fn show(call: &mut Call<'_>, id: &str) -> Result<Reply, Fault> 
         }
         text += &format!("{table}\n");
         object["entries"] = entries.into();
+        object["lent_recordings"] = lent.into();
         all.push(object);
     }
     Ok(Reply::Said { text, json: all.into() })
@@ -175,7 +204,7 @@ async fn detected(call: &Call<'_>, seq: u64) -> Result<Vec<String>, Fault> {
     Ok(commands.flat_map(|opening| opening.value.lines()).map(str::to_owned).collect())
 }
 
-fn described(lease: &Lease) -> String {
+fn described(lease: &Lease, lent: &[String]) -> String {
     let shown = |column| print::shown(lease.text(column));
     let mut pairs = vec![
         ("lease", shown(0)),
@@ -199,5 +228,7 @@ fn described(lease: &Lease) -> String {
     if let Some(recording) = &lease.recording {
         pairs.push(("recording", print::shown(recording)));
     }
+    // Of the operator's agent, display or port; each can be fetched by its id.
+    pairs.extend(lent.iter().map(|recording| ("lent", print::shown(recording))));
     print::pairs(&pairs)
 }

@@ -7,6 +7,7 @@ mod replay;
 mod search;
 mod watch;
 
+pub use fetch::Named;
 pub use replay::{Format, Offset, Replay};
 pub use search::Ask as Search;
 
@@ -20,7 +21,7 @@ use crate::{
 use audit_schema::event::{Actor, Event};
 use bastion_core::{
     consent::FreeText,
-    id::{CustomerId, LeaseId, SessionId},
+    id::{CustomerId, SessionId},
     lease::Cause,
 };
 use clap::{Args, Subcommand};
@@ -87,8 +88,9 @@ that includes access to recordings. RECORDING.md tells how openssl opens it.
 Example:
   ssh bastion session fetch l-0123456789 | tar xf -")]
     Fetch {
-        /// Of which lease
-        lease: LeaseId,
+        /// Of which lease, l-…, or which one of it, r-… (`session show` lists them)
+        #[arg(value_name = "ID")]
+        named: Named,
     },
 }
 
@@ -119,7 +121,7 @@ pub(super) async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault>
         Verb::End { id, reason } => end(call, id, &reason).await,
         Verb::Search(ask) => search::run(call, &ask).await,
         Verb::Watch(ask) => watch::run(call, &ask).await,
-        Verb::Fetch { lease } => fetch::run(call, &lease).await,
+        Verb::Fetch { named } => fetch::run(call, &named).await,
         Verb::Replay(_) => {
             let how = "the key that opens a recording is not on a gateway: on your machine run \
                        `bastion session replay`, or `session fetch` and then replay --file";
@@ -128,7 +130,8 @@ pub(super) async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault>
     }
 }
 
-/// Marks what is live under this id as ended by an officer; the gateways that run it cut it.
+/// Marks what is live under this id as ended by an officer; the gateways that run it cut it: this
+/// one at once, others when they look at their leases and sessions next.
 async fn end(call: &mut Call<'_>, id: String, reason: &[String]) -> Result<Reply, Fault> {
     let reason: Option<FreeText> = values::opt_text("--reason", reason)?;
     let actor = call.actor();
@@ -145,6 +148,8 @@ async fn end(call: &mut Call<'_>, id: String, reason: &[String]) -> Result<Reply
                 return Err(change::unknown("live session or lease", &asked));
             }
             let now = batch.now();
+            let sql = "UPDATE sessions SET end_asked_at = $1 WHERE id = $2 AND closed_at IS NULL";
+            batch.tx().run(sql, &args![now, &asked]).await?;
             let sql = "UPDATE leases SET revoked_at = $1, revoked_cause = $2 \
                        WHERE id = $3 AND revoked_at IS NULL";
             for (lease, _) in &live {

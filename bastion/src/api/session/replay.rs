@@ -1,16 +1,16 @@
 //! What `session replay` can be asked for. It runs on the caller's side (`cli/replay`); the gateway
 //! only knows its words, to say so.
 
-use bastion_core::id::LeaseId;
+use super::Named;
 use clap::{Args, ValueEnum};
 use std::{path::PathBuf, str::FromStr};
 
 /// `session replay`
 #[derive(Clone, Debug, Args)]
 pub struct Replay {
-    /// Of which lease
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
-    pub lease: Option<LeaseId>,
+    /// Of which lease, l-…, or which one of it, r-… (`session show` lists them)
+    #[arg(required_unless_present = "file", conflicts_with = "file", value_name = "ID")]
+    pub named: Option<Named>,
     /// What `session fetch` gave, instead of a lease
     #[arg(long)]
     pub file: Option<PathBuf>,

@@ -113,14 +113,30 @@ pub(super) async fn run(call: &mut Call<'_>, ask: &Ask) -> Result<Reply, Fault> 
             found.withheld
         );
     }
-    let recordings: Vec<&Value> = match ask.recordings {
-        true => found.channels.iter().map(|channel| &channel.json).collect(),
+    let recordings = match ask.recordings {
+        true => recordings(call, &found).await?,
         false => Vec::new(),
     };
     let json = json!({
         "commands": commands, "recordings": recordings, "withheld": found.withheld,
     });
     Ok(Reply::Said { text, json })
+}
+
+/// These channels, each once for every recording that it has.
+async fn recordings(call: &Call<'_>, found: &Found) -> Result<Vec<Value>, Fault> {
+    let leases: Vec<&str> = found.channels.iter().map(|channel| channel.lease.as_str()).collect();
+    let mut of = list::recordings(call.db(), &leases).await?;
+    let mut all = Vec::new();
+    for channel in &found.channels {
+        for recording in of.remove(&channel.lease).unwrap_or_default() {
+            let mut json = channel.json.clone();
+            json["is_lent"] = (json["recording"] != recording.as_str()).into();
+            json["recording"] = recording.into();
+            all.push(json);
+        }
+    }
+    Ok(all)
 }
 
 /// The channels that this caller may search, the newest first.

@@ -32,12 +32,12 @@ impl Archive {
     }
 
     /// One that the gateway gives; or the exit code of the command that did not give it.
-    pub fn fetched(config: &Config, lease: &str) -> Result<Result<Self, ExitCode>, Fault> {
+    pub fn fetched(config: &Config, named: &str) -> Result<Result<Self, ExitCode>, Fault> {
         let file = nameless().map_err(|cause| {
             Fault::failed(format!("no room for the recording in {TMPDIR}: {cause}"))
         })?;
         let kept = file.try_clone().map_err(Fault::failed)?;
-        let words = ["session", "fetch", lease].map(str::to_owned).to_vec();
+        let words = ["session", "fetch", named].map(str::to_owned).to_vec();
         let mut out = local::LocalOutput::to_file(file);
         let code = crate::cli::runtime()?.block_on(local::run(config, words, &mut out))?;
         Ok(if code == ExitCode::SUCCESS { Ok(Self(kept)) } else { Err(code) })

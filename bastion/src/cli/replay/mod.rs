@@ -36,10 +36,10 @@ pub fn run(config: Option<&Path>, ask: &Replay) -> Result<ExitCode, Fault> {
         return Err(Fault::usage("--to: give a time that is not before --from"));
     }
     let key = read_key(&ask.identity)?;
-    let archive = match (&ask.file, &ask.lease) {
+    let archive = match (&ask.file, &ask.named) {
         (Some(file), _) => Archive::of(file)?,
-        (None, Some(lease)) => {
-            match Archive::fetched(&super::configuration(config)?, lease.as_str())? {
+        (None, Some(named)) => {
+            match Archive::fetched(&super::configuration(config)?, named.as_str())? {
                 Ok(archive) => archive,
                 Err(code) => return Ok(code),
             }

@@ -253,9 +253,9 @@ mod tests {
     }
 
     fn ask() -> Replay {
-        let (lease, file, identity, out, format) = (None, None, "k".into(), None, None);
+        let (named, file, identity, out, format) = (None, None, "k".into(), None, None);
         let (from, to, idle_max, plain, raw) = (None, None, None, false, false);
-        Replay { lease, file, identity, speed: 1.0, from, to, idle_max, format, out, plain, raw }
+        Replay { named, file, identity, speed: 1.0, from, to, idle_max, format, out, plain, raw }
     }
 
     fn shown(payload: &str, plain: &str, format: Format, ask: &Replay) -> String {
