@@ -5,7 +5,10 @@ use crate::{
     scene::{Echo, FORMS, Forward, free_port, list, permitting},
     socks,
 };
+use bastion_tests::world::World;
 use std::io::{Read as _, Write as _};
+
+crate::on_both_stores!(&["forward_local"] => a_data_account_reaches_it_under_consent);
 
 #[test]
 fn a_troubleshooting_account_reaches_the_database_by_no_name() {
@@ -48,17 +51,15 @@ fn a_troubleshooting_account_reaches_the_database_by_no_name() {
     }
 }
 
-#[test]
-fn a_data_account_reaches_it_under_consent() {
-    let world = permitting(&["forward_local"]);
+fn a_data_account_reaches_it_under_consent(world: &World) {
     let database = Echo::start(b"data!");
-    list(&world, "database", &format!("tcp:127.0.0.1:{}", database.port), "data");
+    list(world, "database", &format!("tcp:127.0.0.1:{}", database.port), "data");
     let to = format!("127.0.0.1:{}", database.port);
-    let refused = crate::scene::one(&world, &to, &FORMS[0]("dba"), b"");
+    let refused = crate::scene::one(world, &to, &FORMS[0]("dba"), b"");
     refused.complains("no consent of the customer covers this");
     let ticket = world.consent("pg-1.acme");
     for form in FORMS {
-        let answer = crate::scene::one(&world, &to, &form("dba"), b"?");
+        let answer = crate::scene::one(world, &to, &form("dba"), b"?");
         assert_eq!(answer.text(), "data!?", "{}", answer.err);
     }
     let log = world.log();

@@ -1,20 +1,20 @@
 //! `ssh -A` and `ssh -X`: what a session may use of the operator's, each connection an event.
 
 use crate::scene::{Agent, FORMS, permitting};
-use bastion_tests::world::{Person::*, finish, until};
+use bastion_tests::world::{Person::*, World, finish, until};
 use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
 };
 
-#[test]
-fn the_operators_agent_is_lent_to_a_session() {
-    let world = permitting(&["forward_agent"]);
-    let agent = Agent::start(&world);
+crate::on_both_stores!(&["forward_agent"] => the_operators_agent_is_lent_to_a_session);
+
+fn the_operators_agent_is_lent_to_a_session(world: &World) {
+    let agent = Agent::start(world);
     let own = world.run("ssh-keygen", &["-lf", "keys/olga.pub"]).exits(0).text();
     let print = own.split_whitespace().nth(1).unwrap();
     for (number, form) in FORMS.iter().enumerate() {
-        let listed = agent.ssh(&world, &["-A", &form("ops"), "ssh-add -l"]);
+        let listed = agent.ssh(world, &["-A", &form("ops"), "ssh-add -l"]);
         finish(listed, b"").exits(0).says(print);
         let log = world.log();
         let opened = log.events("forward.opened");
@@ -30,6 +30,41 @@ fn the_operators_agent_is_lent_to_a_session() {
         // Without being asked for it is not lent.
         let plain = world.ssh(Olga, &[&form("ops"), "echo [$SSH_AUTH_SOCK]"]).exits(0);
         assert_eq!(plain.text(), "[]\n");
+    }
+}
+
+/// Takes hold of the agent on the VM, and lets the session end without it.
+const HOLDER: &str = r#"
+import os, socket, time
+s = socket.socket(socket.AF_UNIX)
+s.connect(os.environ["SSH_AUTH_SOCK"])
+s.sendall(b"\0\0\0\x01\x0b")
+s.recv(5)
+print("held", flush=True)
+time.sleep(60)
+"#;
+
+/// sshd would keep it open for as long as the connection; here it ends with what it was lent to.
+#[test]
+fn what_outlives_its_session_is_cut_and_said_to_be() {
+    let world = permitting(&["forward_agent"]);
+    let agent = Agent::start(&world);
+    for (number, form) in FORMS.iter().enumerate() {
+        let script = format!(
+            "python3 -c '{HOLDER}' > holder.$$ 2>&1 < /dev/null & \
+             until grep -qs held holder.$$; do sleep 0.1; done; rm holder.$$; echo over; exit 3"
+        );
+        let said = finish(agent.ssh(&world, &["-A", &form("ops"), &script]), b"").exits(3);
+        assert_eq!((said.text().as_str(), said.err.as_str()), ("over\n", ""));
+        until("its end", 10, || world.log().events("forward.closed").len() == number + 1);
+        let log = world.log();
+        let closed = log.last("forward.closed");
+        assert_eq!(
+            (&closed["outcome"], &closed["reason"]),
+            (&"completed".into(), &"session_over".into())
+        );
+        assert!(closed["recording_digest"].is_string(), "{closed}");
+        assert_eq!(log.last("channel.closed")["reason"], "program_ended");
     }
 }
 

@@ -7,6 +7,10 @@ use std::{
     os::unix::{fs::PermissionsExt as _, net::UnixListener},
 };
 
+crate::on_both_stores!(&["forward_local"] =>
+    a_local_forward_goes_where_policy_and_list_say_and_is_on_record,
+);
+
 fn bytes() -> Vec<u8> {
     (0..1_000_000_u32).map(|n| u8::try_from(n * 7 % 251).unwrap()).collect()
 }
@@ -28,23 +32,21 @@ fn on_record(world: &World, kind: &str, to: &str, greeting: usize) {
     assert_eq!(story, ["access.granted", "certificate.issued", "channel.closed"]);
 }
 
-#[test]
-fn a_local_forward_goes_where_policy_and_list_say_and_is_on_record() {
-    let world = permitting(&["forward_local"]);
+fn a_local_forward_goes_where_policy_and_list_say_and_is_on_record(world: &World) {
     let echo = Echo::start(b"hello ");
-    list(&world, "echo", &format!("tcp:127.0.0.1:{}", echo.port), "troubleshoot");
+    list(world, "echo", &format!("tcp:127.0.0.1:{}", echo.port), "troubleshoot");
     for form in FORMS {
         let before = world.log().events("channel.closed").len();
         let port = free_port();
         let words = format!("127.0.0.1:{port}:127.0.0.1:{}", echo.port);
-        let forward = Forward::start(&world, &["-L", &words], &form("ops"), port);
+        let forward = Forward::start(world, &["-L", &words], &form("ops"), port);
         assert_eq!(talk(port, &bytes()), [b"hello ", &bytes()[..]].concat());
         drop(forward);
         // The first one only tried whether ssh listens.
         until("the connections to be closed", 20, || {
             world.log().events("channel.closed").len() == before + 2
         });
-        on_record(&world, "forward_local", "echo", 6);
+        on_record(world, "forward_local", "echo", 6);
     }
 }
 

@@ -1,19 +1,19 @@
 //! `ssh -R`: a listed port of the VM's loopback, whose connections go to the operator.
 
-use crate::scene::{Echo, FORMS, Forward, free_port, list, permitting, talk};
-use bastion_tests::world::{Person::*, until};
+use crate::scene::{Echo, FORMS, Forward, free_port, list, talk};
+use bastion_tests::world::{Person::*, World, until};
 use std::net::TcpStream;
 
-#[test]
-fn a_listed_port_of_the_vm_goes_to_the_operator() {
-    let world = permitting(&["forward_remote"]);
+crate::on_both_stores!(&["forward_remote"] => a_listed_port_of_the_vm_goes_to_the_operator);
+
+fn a_listed_port_of_the_vm_goes_to_the_operator(world: &World) {
     let echo = Echo::start(b"home ");
     let port = free_port();
-    list(&world, "back", &format!("listen:{port}"), "troubleshoot");
+    list(world, "back", &format!("listen:{port}"), "troubleshoot");
     for form in FORMS {
         let before = world.log().events("forward.closed").len();
         let words = format!("{port}:127.0.0.1:{}", echo.port);
-        let forward = Forward::start(&world, &["-R", &words], &form("ops"), port);
+        let forward = Forward::start(world, &["-R", &words], &form("ops"), port);
         assert_eq!(talk(port, b"sweet"), b"home sweet");
         until("the connections to be closed", 20, || {
             world.log().events("forward.closed").len() == before + 2
@@ -42,7 +42,7 @@ fn a_listed_port_of_the_vm_goes_to_the_operator() {
     }
     // And with the lease.
     let words = format!("{port}:127.0.0.1:{}", echo.port);
-    let _forward = Forward::start(&world, &["-R", &words], &FORMS[0]("ops"), port);
+    let _forward = Forward::start(world, &["-R", &words], &FORMS[0]("ops"), port);
     world.order(Odile, "vm destination remove pg-1.acme back");
     until("the port to be free", 2, || TcpStream::connect(("127.0.0.1", port)).is_err());
     until("the lease to be closed", 10, || {

@@ -1,7 +1,10 @@
 //! What the tests here share: a world whose policy permits some forwards, services that a VM can
 //! reach, and `ssh` processes that forward until they are dropped.
 
-use bastion_tests::world::{Answer, Person::*, World, finish, until};
+use bastion_tests::{
+    postgres::Cluster,
+    world::{Answer, Person::*, World, finish, until},
+};
 use serde_json::Value;
 use std::{
     fs,
@@ -27,6 +30,13 @@ pub fn closed() -> World {
 /// A world whose policy permits these kinds at both levels.
 pub fn permitting(kinds: &[&str]) -> World {
     let world = closed();
+    permit(&world, kinds);
+    world
+}
+
+/// The same on a PostgreSQL of its own.
+pub fn permitting_on_postgres(kinds: &[&str]) -> World {
+    let world = World::start(BASTION, Some(Cluster::start()));
     permit(&world, kinds);
     world
 }
