@@ -9,5 +9,6 @@
 
 pub mod bench;
 pub mod log;
+pub mod own_vm;
 pub mod postgres;
 pub mod world;

@@ -10,21 +10,19 @@ use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, process::Command};
 
 const NOT_SENT: &str = "The client does not send this.";
 
-/// What is tried.
+/// What is tried, beside what is [`crate::plain`].
 pub const CELLS: &[(Feature, Cell<Trial>)] = &[
     (F::Exec, Tried(exec)),
     (F::Shell, Tried(shell)),
     (F::Terminal, Tried(terminal)),
     (F::Subsystem, Tried(subsystem)),
     (F::Env, Cannot(NOT_SENT)),
-    (F::Signal, Cannot("The client sends no signals; Ctrl-C in a terminal does.")),
     (F::ExitSignal, Cannot("The client takes no notice of it.")),
     (F::Stderr, Tried(stderr)),
     (F::HalfClose, Tried(half_close)),
     (F::EarlyData, Tried(early_data)),
     (F::Bytes, Tried(bytes)),
     (F::LongCommand, Cannot("Its packets end at 32 KiB.")),
-    (F::Channels, Cannot("One channel on each connection is what its command line does here.")),
     (F::Sharing, Cannot("One channel on each connection is what its command line does here.")),
     (F::Rekey, Cannot("It renews keys after a gibibyte; there is no setting.")),
     (F::OurRekey, Tried(our_rekey)),
@@ -34,10 +32,6 @@ pub const CELLS: &[(Feature, Cell<Trial>)] = &[
     (F::ScpOld, Tried(scp_old)),
     (F::Empty, Tried(empty)),
     (F::Rsync, Tried(rsync)),
-    (F::Sshfs, Cannot("Not a thing of this client.")),
-    (F::Git, Cannot("Not a thing of this client.")),
-    (F::Ansible, Cannot("Not a thing of this client.")),
-    (F::Forwarding, Cannot("Tried with OpenSSH.")),
 ];
 
 #[test]
@@ -179,10 +173,5 @@ fn empty(desk: Desk<'_>) {
 }
 
 fn rsync(desk: Desk<'_>) {
-    let bytes = some_bytes(2_000_000);
-    let (up, down) = (desk.write("db-up", &bytes), desk.file("db-rsync"));
-    for (from, to) in [(up.as_str(), "vm:db.rsync"), ("vm:db.rsync", down.as_str())] {
-        desk.world.run("rsync", &["-a", "-e", &program(desk), from, to]).exits(0);
-    }
-    assert!(desk.read("db-rsync") == bytes, "not the same bytes");
+    crate::transfer::rsync_by(desk, &program(desk), "vm");
 }

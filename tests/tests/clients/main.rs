@@ -11,8 +11,11 @@
 mod connect_config;
 mod desk;
 mod dropbear;
+mod known_hosts;
 mod openssh;
+mod plain;
 mod putty;
+mod regress;
 mod scripted;
 mod stdio;
 mod table;
@@ -33,8 +36,8 @@ fn columns() -> Vec<Column> {
     vec![
         Column::new("OpenSSH 9.2", openssh::CELLS),
         Column::new("OpenSSH 10 (backports)", openssh::CELLS),
-        Column::new("PuTTY 0.78", putty::CELLS),
-        Column::new("dropbear 2022.83", dropbear::CELLS),
+        Column::new("PuTTY 0.78", &[putty::CELLS, plain::CELLS].concat()),
+        Column::new("dropbear 2022.83", &[dropbear::CELLS, plain::CELLS].concat()),
         Column::new("paramiko", scripted::PARAMIKO),
         Column::new("asyncssh", scripted::ASYNCSSH),
         Column::new("node ssh2", scripted::SSH2),

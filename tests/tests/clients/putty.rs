@@ -7,24 +7,28 @@ use crate::{
     transfer::some_bytes,
 };
 use bastion_tests::world::{World, finish};
-use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, process::Command};
+use std::{
+    ffi::OsStr,
+    fs,
+    io::Read as _,
+    os::unix::ffi::OsStrExt as _,
+    process::{Command, Stdio},
+};
 
-/// What is tried.
+/// What is tried, beside what is [`crate::plain`].
 pub const CELLS: &[(Feature, Cell<Trial>)] = &[
     (F::Exec, Tried(exec)),
     (F::Shell, Tried(shell)),
     (F::Terminal, Tried(terminal)),
     (F::Subsystem, Tried(subsystem)),
     (F::Env, Tried(env)),
-    (F::Signal, Cannot("The client sends no signals; Ctrl-C in a terminal does.")),
     (F::ExitSignal, Tried(exit_signal)),
     (F::Stderr, Tried(stderr)),
     (F::HalfClose, Tried(half_close)),
     (F::EarlyData, Cannot("The client waits for the reply.")),
     (F::Bytes, Tried(bytes)),
     (F::LongCommand, Tried(long_command)),
-    (F::Channels, Cannot("One channel on each connection is what its command line does here.")),
-    (F::Sharing, Cannot("One channel on each connection is what its command line does here.")),
+    (F::Sharing, Tried(sharing)),
     (F::Rekey, Tried(rekey)),
     (F::OurRekey, Tried(our_rekey)),
     (F::Keepalive, Tried(keepalive)),
@@ -32,11 +36,7 @@ pub const CELLS: &[(Feature, Cell<Trial>)] = &[
     (F::Scp, Tried(scp)),
     (F::ScpOld, Tried(scp_old)),
     (F::Empty, Tried(empty)),
-    (F::Rsync, Cannot("Not a thing of this client.")),
-    (F::Sshfs, Cannot("Not a thing of this client.")),
-    (F::Git, Cannot("Not a thing of this client.")),
-    (F::Ansible, Cannot("Not a thing of this client.")),
-    (F::Forwarding, Cannot("Tried with OpenSSH.")),
+    (F::Rsync, Tried(rsync)),
 ];
 
 #[test]
@@ -165,13 +165,44 @@ fn long_command(desk: Desk<'_>) {
     assert_eq!(finish(plink(desk, &[&line]), &[]).exits(0).text(), format!("{room}\n"));
 }
 
+/// Both ways at once: what `plink` as the jump of `plink` gets on with only as long as the windows of
+/// the inner connection fit into that of the outer one (`Flow::narrow`).
 fn load(desk: Desk<'_>, options: &[&str]) {
-    // One direction after the other: `plink -nc`, the jump here, does not get on with both.
     let sent = some_bytes(40 << 20);
-    let up = finish(command(desk, "plink", options, &["cat > loaded"]), &sent);
-    assert_eq!((up.exit, up.err.as_str()), (0, ""));
-    let down = finish(command(desk, "plink", options, &["cat loaded; rm loaded"]), &[]);
-    assert!(down.out == sent, "{} of {} bytes came back", down.out.len(), sent.len());
+    let back = finish(command(desk, "plink", options, &["cat"]), &sent);
+    assert_eq!((back.exit, back.err.as_str()), (0, ""));
+    assert!(back.out == sent, "{} of {} bytes came back", back.out.len(), sent.len());
+}
+
+/// A second command and psftp over the connection of a first one.
+fn sharing(desk: Desk<'_>) {
+    // Who shares is looked up by this name: other worlds on this machine have their own.
+    let world = desk.world.dir().file_name().unwrap().to_str().unwrap();
+    let name = format!("{world}-{}", desk.form.word());
+    let options = ["-share", "-loghost", &name];
+    let mut first = command(desk, "plink", &options, &["echo up; cat"]);
+    let mut first = first.stdin(Stdio::piped()).spawn().unwrap();
+    let mut up = [0; 3];
+    first.stdout.as_mut().unwrap().read_exact(&mut up).unwrap();
+    let exists = ["-shareexists", "-loghost", &name];
+    finish(command(desk, "plink", &exists, &[]), &[]).exits(0);
+    finish(command(desk, "plink", &options, &["exit 7"]), &[]).exits(7);
+    let file = desk.write("share-batch", b"pwd\n");
+    let words = [&options[..], &["-b", &file]].concat();
+    finish(command(desk, "psftp", &words, &[]), &[]).exits(0).says("Remote directory");
+    drop(first.stdin.take());
+    assert!(first.wait().unwrap().success());
+    let list = format!("session list --vm {} --json", desk.form.vm());
+    let leases = desk.world.bastion(&list.split(' ').collect::<Vec<_>>()).exits(0).json();
+    let newest = &leases.as_array().unwrap()[..3];
+    assert!(newest.iter().all(|lease| lease["session"] == newest[0]["session"]), "{leases}");
+}
+
+fn rsync(desk: Desk<'_>) {
+    let (words, host) = to(desk);
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let plink = format!("plink {}", quoted.join(" "));
+    crate::transfer::rsync_by(desk, &plink, &host);
 }
 
 fn rekey(desk: Desk<'_>) {

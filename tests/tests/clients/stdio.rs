@@ -1,7 +1,10 @@
 //! `bastion serve --stdio`: as ssh's ProxyCommand beside a gateway that runs and without one, and
 //! with a socket as inetd hands it over.
 
-use bastion_tests::world::{Person::Olga, World};
+use bastion_tests::{
+    own_vm::{Sshd, output},
+    world::{Person::Olga, World},
+};
 use std::{
     net::TcpListener,
     os::fd::OwnedFd,
@@ -38,6 +41,33 @@ fn one_connection_on_standard_input_and_output() {
     // Reading it is entered after that.
     let mut last = log.entries.iter().rev().map(|entry| &entry["event"]["type"]);
     assert_eq!(last.find(|event| *event != "log.read").unwrap(), "gateway.stopped");
+    world.bastion(&["audit", "verify"]).exits(0);
+}
+
+/// Without a gateway the connection has one of its own, which reaches VMs as any does: the VM here
+/// is no part of the demo, which ends with its gateway.
+#[test]
+fn a_vm_is_reached_without_a_gateway_that_runs() {
+    let mut world = World::start(crate::BASTION, None);
+    let user = output("id", &["-un"]).trim().to_owned();
+    let _sshd = Sshd::start(&world, "own.acme", &user, "");
+    world.stop();
+    let jump = "bastion serve --stdio";
+    let outer = ["-l", "ops+own.acme", "bastion", "cat; echo err >&2; exit 7"];
+    let answer = world.ssh_with(Olga, &[&PROXY[..], &outer].concat(), b"both ways");
+    let answer = answer.exits(7);
+    assert_eq!((answer.text().as_str(), answer.err.as_str()), ("both ways", "err\n"));
+    // The second form: the outer ssh gets its connection the same way.
+    let proxy = format!("ProxyCommand=ssh -F ssh_config -o 'ProxyCommand={jump}' -W %h:%p bastion");
+    let words = ["-o", &proxy, "ops@own.acme", "echo here; exit 5"];
+    world.ssh(Olga, &words).exits(5).says("here");
+    let log = world.log();
+    let began = log.kinds().iter().filter(|kind| **kind == "gateway.started").count();
+    // The demo's stands once, as there was no customer yet; the others' once for each of the two.
+    assert_eq!(began, 1 + 2 * 2, "{:?}", log.kinds());
+    assert_eq!(log.events("channel.closed").len(), 2);
+    let mut last = log.kinds().into_iter().rev();
+    assert_eq!(last.find(|event| *event != "log.read"), Some("gateway.stopped"), "in order");
     world.bastion(&["audit", "verify"]).exits(0);
 }
 

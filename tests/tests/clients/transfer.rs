@@ -1,7 +1,7 @@
 //! Files through programs that run OpenSSH: sftp, scp in both protocols, rsync, sshfs.
 
 use crate::desk::Desk;
-use bastion_tests::world::{Answer, finish, until};
+use bastion_tests::world::{Answer, until};
 use std::{fs, os::unix::ffi::OsStrExt as _, path::Path, process::Stdio};
 
 /// Some bytes that are not all the same.
@@ -79,32 +79,38 @@ pub fn empty(desk: Desk<'_>) {
         copied(desk, options, &far, &down).exits(0);
         assert_eq!(desk.read(name), b"");
     }
-    finish(rsync_command(desk, &[&up, &format!("{host}:e3")]), &[]).exits(0);
+    desk.world.run("rsync", &["-a", "-e", &shell(desk), &up, &format!("{host}:e3")]).exits(0);
     assert_eq!(desk.ssh("cat e1 e2 e3 | wc -c; ls e1 e2 e3").exits(0).text(), "0\ne1\ne2\ne3\n");
     // And nothing on both standard streams.
     assert_eq!(desk.ssh_with("cat", b"").exits(0).out, b"");
 }
 
-fn rsync_command(desk: Desk<'_>, words: &[&str]) -> std::process::Command {
-    let shell = format!("{} -F ssh_config", desk.openssh("ssh"));
-    desk.world.program("rsync", &[&["-a", "-e", &shell], words].concat())
+fn shell(desk: Desk<'_>) -> String {
+    format!("{} -F ssh_config", desk.openssh("ssh"))
 }
 
 pub fn rsync(desk: Desk<'_>) {
+    rsync_by(desk, &shell(desk), &desk.form.host());
+}
+
+/// The same with any remote shell, as `-e` has it, and what that calls the VM.
+pub fn rsync_by(desk: Desk<'_>, shell: &str, host: &str) {
+    let rsync =
+        |words: &[&str]| desk.world.run("rsync", &[&["-a", "-e", shell], words].concat()).exits(0);
     let mut bytes = some_bytes(8_000_000);
     let up = desk.write("rsync-up", &bytes);
-    let far = format!("{}:rsync.bin", desk.form.host());
-    finish(rsync_command(desk, &[&up, &far]), &[]).exits(0);
+    let far = format!("{host}:rsync.bin");
+    rsync(&[&up, &far]);
     // A change in the middle: only the delta goes over the line.
     bytes[4_000_000..4_000_100].copy_from_slice(&[0; 100]);
     desk.write("rsync-up", &bytes);
     let words = ["--no-whole-file", "--checksum", "--stats", &up, &far];
-    let stats = finish(rsync_command(desk, &words), &[]).exits(0).text();
+    let stats = rsync(&words).text();
     let literal = stats.lines().find_map(|line| line.strip_prefix("Literal data: "));
     let literal = literal.unwrap().trim_end_matches(" bytes").replace(',', "");
     assert!(literal.parse::<u64>().unwrap() < 100_000, "{stats}");
     let down = desk.file("rsync-down");
-    finish(rsync_command(desk, &[&far, &down]), &[]).exits(0);
+    rsync(&[&far, &down]);
     assert!(desk.read("rsync-down") == bytes, "not the same bytes");
     // Many small files, and their removal: rsync speaks both ways at once here.
     let tree = desk.path("many");
@@ -112,10 +118,10 @@ pub fn rsync(desk: Desk<'_>) {
     for number in 0..300 {
         fs::write(tree.join(format!("{number}")), vec![b'x'; number * 10]).unwrap();
     }
-    let (from, to) = (format!("{}/", desk.file("many")), format!("{}:many/", desk.form.host()));
-    finish(rsync_command(desk, &["--delete", &from, &to]), &[]).exits(0);
+    let (from, to) = (format!("{}/", desk.file("many")), format!("{host}:many/"));
+    rsync(&["--delete", &from, &to]);
     fs::remove_file(tree.join("7")).unwrap();
-    finish(rsync_command(desk, &["--delete", &from, &to]), &[]).exits(0);
+    rsync(&["--delete", &from, &to]);
     assert_eq!(desk.ssh("ls many | wc -l").exits(0).text(), "299\n");
 }
 
