@@ -16,7 +16,7 @@ use std::{
 const EXCEPTION: &str = "does not provide protection against post-quantum attacks";
 
 /// What the tests of the clients fetch too: ssh-audit, and OpenSSH of the backports.
-fn tools() -> PathBuf {
+pub fn tools() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients.sh");
     let done = Command::new(script).arg(&folder).status().unwrap();

@@ -8,8 +8,11 @@
 //! (Ctrl-C at the client, a terminal's Ctrl-C, a client that is killed or closes) ends the VM's
 //! program within seconds.
 
-use crate::{port, signal, vm::Sshd, world};
-use bastion_tests::world::{Person::Olga, World, until};
+use crate::{port, signal, world};
+use bastion_tests::{
+    own_vm::Sshd,
+    world::{Person::Olga, World, until},
+};
 use nix::sys::signal::Signal;
 use std::{
     io::{BufRead as _, BufReader, Write as _},

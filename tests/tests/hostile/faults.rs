@@ -3,10 +3,13 @@
 
 use crate::{
     output, signal,
-    vm::{self, How, Sshd},
+    vm::{self, How},
     world,
 };
-use bastion_tests::world::{Answer, Person::Olga, World, until};
+use bastion_tests::{
+    own_vm::Sshd,
+    world::{Answer, Person::Olga, World, until},
+};
 use nix::sys::signal::Signal;
 use std::{
     io::{Read as _, Write as _},

@@ -9,18 +9,21 @@
 
 mod audited;
 mod early;
+mod encrypted;
 mod exits;
 mod faults;
 mod floods;
 mod gone;
 mod guessing;
 mod malformed;
+mod slow;
 mod steady;
+mod unasked;
 mod vm;
 mod wire;
 
-use bastion_tests::world::World;
-use std::{fs, process::Command};
+use bastion_tests::{own_vm::output, world::World};
+use std::fs;
 
 /// The product, built with these tests.
 const BASTION: &str = env!("CARGO_BIN_EXE_bastion-under-test");
@@ -59,10 +62,4 @@ fn times() -> usize {
 /// Ends a process that the test did not start itself but caused, by its id.
 fn signal(pid: i32, signal: nix::sys::signal::Signal) {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
-}
-
-/// A program of the machine, to its end; its output.
-fn output(program: &str, words: &[&str]) -> String {
-    let done = Command::new(program).args(words).output().unwrap();
-    String::from_utf8_lossy(&done.stdout).into_owned()
 }

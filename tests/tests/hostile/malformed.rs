@@ -9,8 +9,8 @@ use std::{
 };
 
 /// The login grace of this test, and what a loaded machine may take to notice.
-const GRACE: u64 = 6;
-const SLACK: Duration = Duration::from_secs(24);
+pub const GRACE: u64 = 6;
+pub const SLACK: Duration = Duration::from_secs(24);
 
 const VERSION: &[u8] = b"SSH-2.0-hostile\r\n";
 
