@@ -184,7 +184,8 @@ fn signal(name: &Sig) -> String {
 }
 
 /// The end of a channel that ran. A client that has been told how its program ended is let go at
-/// once: it has no use for the disk on which its recording is sealed, and for the entry that says so.
+/// once: it has no use for the disk on which its recording is sealed, and for the entry that says
+/// so.
 pub(super) async fn ended(app: &App, last: Last, closing: Closing) -> Over {
     if closing.exit.is_some() && closing.sentence.is_none() {
         voice::hang_up(&closing.write).await;

@@ -8,8 +8,8 @@
 //!
 //! Nothing here wakes anybody. Who puts in (`pump::drain`) and who takes out (`pump::download`) are
 //! one task, polled in that order, so what has been put in is found in the same poll. A waker would
-//! run that task once more for nothing, and have the runtime wake a second thread to look what there
-//! is to do: at every echo of a key, on two cores, right when the VM needs the other one.
+//! run that task once more for nothing, and have the runtime wake a second thread to look what
+//! there is to do: at every echo of a key, on two cores, right when the VM needs the other one.
 
 use super::{
     fifo::Fifo,
@@ -160,8 +160,8 @@ impl Outbox {
         self.lock().exit.clone()
     }
 
-    /// What comes next; `ended` says whether the operator's input has. To be polled by the task that
-    /// puts things in, after it has. May be dropped while it waits.
+    /// What comes next; `ended` says whether the operator's input has. To be polled by the task
+    /// that puts things in, after it has. May be dropped while it waits.
     pub(super) async fn next(&self, ended: impl Fn() -> bool) -> Result<Next, Overrun> {
         let mut timer = None;
         poll_fn(|cx| self.poll_next(cx, eof_hold(ended()), &mut timer)).await
