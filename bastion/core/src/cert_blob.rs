@@ -151,10 +151,13 @@ fn split(extensions: &[u8], late: &[&str]) -> Result<Split, BadBlob> {
     Ok(split)
 }
 
-/// Name, data and end of each option; in their order, each once.
-fn options(blob: &[u8]) -> Result<Vec<(&str, &[u8], usize)>, BadBlob> {
+/// Name, data and end of an option.
+type Opt<'a> = (&'a str, &'a [u8], usize);
+
+/// The options; in their order, each once.
+fn options(blob: &[u8]) -> Result<Vec<Opt<'_>>, BadBlob> {
     let mut wire = Wire { blob, at: 0 };
-    let mut found: Vec<(&str, &[u8], usize)> = Vec::new();
+    let mut found: Vec<Opt<'_>> = Vec::new();
     while wire.at < blob.len() {
         let name = std::str::from_utf8(wire.string("option")?);
         let name = name.map_err(|_| BadBlob::Shape("option"))?;

@@ -126,7 +126,8 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 /// Puts a file in the place of another, whole.
 fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let new = file.with_extension("new");
+    // Gateways may share the folder: each has a file of its own until it is whole.
+    let new = file.with_extension(format!("{}.new", std::process::id()));
     let mut options = fs::OpenOptions::new();
     let mut out = options.write(true).create(true).truncate(true).mode(0o644).open(&new)?;
     out.write_all(text)?;

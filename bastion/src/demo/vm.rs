@@ -25,9 +25,9 @@ use std::{
 /// The accounts of each VM and their levels.
 pub const ACCOUNTS: [(&str, &str); 2] = [("ops", "troubleshoot"), ("dba", "data")];
 
-/// Becomes the VM: `sh boot DISK NAME FOLDER PROGRAM`, the last one empty without a guard. Sources are relative, with `-c` (no canonicalising),
-/// since a bind mount made earlier may already hide the path that leads here. What else an operator
-/// could find of the host is covered.
+/// Becomes the VM: `sh boot DISK NAME FOLDER PROGRAM`, the last one empty without a guard. Sources
+/// are relative, with `-c` (no canonicalising), since a bind mount made earlier may already hide
+/// the path that leads here. What else an operator could find of the host is covered.
 const BOOT: &str = r#"set -eu
 cd "$1"
 mount -c --bind etc-ssh /etc/ssh

@@ -18,7 +18,7 @@ pub enum EgressError {
     /// It would not have our certificate.
     #[error(
         "the VM refused the certificate: its sshd may not trust this gateway's CA, its clock may \
-         be wrong, or the account may be missing on it"
+         be wrong, the account may be missing on it, or its guard has a reason: see its system log"
     )]
     CertificateRefused,
     /// It went away instead of saying yes or no.

@@ -91,7 +91,7 @@ impl Engine {
         let log_key = keyfile::read_log_key(&config.keys.log)?;
         let folder = folder(config);
         keyfile::make_private_dir(&folder)?;
-        let state = State::open(&folder, &config.origin);
+        let state = State::open(&folder, (&config.gateway, &config.origin));
         Ok(Self {
             user_ca: keyfile::read_ssh(&config.keys.user_ca)?,
             vkey: Vkey::new(&config.origin, log_key.verifying_key())?,

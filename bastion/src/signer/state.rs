@@ -36,10 +36,11 @@ pub(super) struct State {
 
 impl State {
     /// The state of a log's signer; a log that was never signed begins at nothing.
-    pub fn open(folder: &Path, origin: &str) -> io::Result<Self> {
+    pub fn open(folder: &Path, (gateway, origin): (&str, &str)) -> io::Result<Self> {
         let log = Hash::of(origin.as_bytes()).to_string();
-        // A log of another name (a new epoch, say) is another log, with a state of its own.
-        let file = folder.join(format!("{}.state", &log[..16]));
+        // A log of another name (a new epoch, say) is another log, with a state of its own; and
+        // gateways that share a folder have each a signer.
+        let file = folder.join(format!("{gateway}-{}.state", &log[..16]));
         let last = match fs::read_to_string(&file) {
             Ok(text) => parse(&text, origin).ok_or_else(|| unusable(&file))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -105,18 +106,19 @@ mod tests {
         let name = format!("bastion-signer-state-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).unwrap();
-        let mut state = State::open(&folder, "a.example").unwrap();
+        let mut state = State::open(&folder, ("gw-1", "a.example")).unwrap();
         assert_eq!(state.last().size, 0);
         let head = TreeHead { size: 7, root: Hash([9; 32]) };
         state.keep(head).unwrap();
         state.flush().unwrap();
-        assert_eq!(State::open(&folder, "a.example").unwrap().last(), head);
-        assert_eq!(State::open(&folder, "b.example").unwrap().last().size, 0);
+        assert_eq!(State::open(&folder, ("gw-1", "a.example")).unwrap().last(), head);
+        assert_eq!(State::open(&folder, ("gw-1", "b.example")).unwrap().last().size, 0);
+        assert_eq!(State::open(&folder, ("gw-2", "a.example")).unwrap().last().size, 0);
         let whole = fs::read_to_string(&state.file).unwrap();
         for bad in ["", &whole[1..], &whole[..whole.len() - 1], &whole.replace("size 7", "size 07")]
         {
             fs::write(&state.file, bad).unwrap();
-            assert!(State::open(&folder, "a.example").is_err(), "{bad:?}");
+            assert!(State::open(&folder, ("gw-1", "a.example")).is_err(), "{bad:?}");
         }
         fs::remove_dir_all(&folder).unwrap();
     }

@@ -1,9 +1,10 @@
 //! `bastion demo --walk`: the whole story, told with the real `ssh` and `ssh-keygen`.
 //!
 //! Chapters in order: an operator troubleshoots; data is refused; the customer consents; the data
-//! is read; the customer withdraws; somebody steals the CA's key; the log tells all of it; nobody can change the log unseen; the
-//! report. Each command can be pasted into a shell in the demo's folder, and each answer is held
-//! against what was promised: the first that is not ends the story with an error.
+//! is read; the customer withdraws; somebody steals the CA's key; the log tells all of it; nobody
+//! can change the log unseen; the report. Each command can be pasted into a shell in the demo's
+//! folder, and each answer is held against what was promised: the first that is not ends the story
+//! with an error.
 
 mod access;
 mod evidence;
