@@ -184,6 +184,10 @@ pub const TRICKLE_STARVED_MILLIS: u64 = 16;
 /// Milliseconds that data for the VM has to wait for window before that counts as starved.
 pub const STARVED_MILLIS: u64 = 100;
 
+/// Freed memory that the allocator keeps for what comes next, where it lies at an end: more than
+/// the backlog and the recording of a busy channel take.
+pub const FREED_BYTES_KEPT: usize = 16 << 20;
+
 /// The read buffer of a socket, at first and at most.
 pub const READ_BUFFER_BYTES_MIN: usize = 4 << 10;
 /// See [`READ_BUFFER_BYTES_MIN`].
