@@ -17,6 +17,11 @@ impl Query {
     pub fn new(sql: &'static str) -> Self {
         Self { sql: sql.to_owned(), args: Vec::new() }
     }
+    /// The same with text before it.
+    pub fn before(mut self, sql: &'static str) -> Self {
+        self.sql.insert_str(0, sql);
+        self
+    }
     /// Appends text.
     pub fn push(&mut self, sql: &'static str) -> &mut Self {
         self.sql.push_str(sql);

@@ -164,7 +164,8 @@ fn reply(subject: &str, (count, left): (usize, usize), mentions: &[u64], gone: b
     }
     if !gone {
         text += "old copies of rows may still be in files of the store: on SQLite they go with the \
-                 next start of the gateway; on PostgreSQL the owner of the tables runs `VACUUM FULL`\n";
+                 next start of the gateway; on PostgreSQL the owner of the tables has to run \
+                 `VACUUM FULL`\n";
     }
     if !mentions.is_empty() {
         let shown: Vec<String> = mentions.iter().take(20).map(u64::to_string).collect();

@@ -219,7 +219,10 @@ mod tests {
             "opened_by": { "id": "op-1", "kind": "operator" },
             "terms": {
                 "case": null, "justification": "disk full",
-                "operators": [{ "handle": "olga", "id": "op-1" }, { "handle": "otto", "id": "op-2" }],
+                "operators": [
+                    { "handle": "olga", "id": "op-1" },
+                    { "handle": "otto", "id": "op-2" },
+                ],
             },
         });
         let mut of_opener = ticket.clone();

@@ -50,8 +50,8 @@ Examples:
     },
     /// Erase what the log says of a person in clear; every hash and proof stays
     #[command(after_help = "\
-It cannot be undone: two officers, and the customers concerned are told. Refused while the person acts,
-before the minimum retention, and under a legal hold.
+It cannot be undone: two officers, and the customers concerned are told. Refused while the person
+acts, before the minimum retention, and under a legal hold.
 
 Example:
   ssh bastion audit erase --subject op-0123456789 --legal-basis gdpr-17-1-a --reason ZD-1042")]

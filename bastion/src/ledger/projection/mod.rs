@@ -125,4 +125,9 @@ impl Projection {
     pub async fn query(&self, filter: &Filter) -> Result<Page, ProjectionError> {
         Ok(query::run(&self.index, self.ledger.db(), filter).await?)
     }
+
+    /// How the index finds them, in its database's words.
+    pub async fn plan(&self, filter: &Filter) -> Result<Vec<String>, ProjectionError> {
+        Ok(query::plan(&self.index, self.ledger.db(), filter).await?)
+    }
 }

@@ -123,17 +123,75 @@ pub(super) async fn run(index: &Db, log: &Db, filter: &Filter) -> Result<Page, S
         0 => QUERY_ROWS_MAX,
         limit => limit.min(QUERY_ROWS_MAX),
     };
-    let operators = match &filter.operator {
-        Some(operator) => operators(log, operator).await?,
-        None => Vec::new(),
-    };
     // One more than a page shows whether there is another.
-    let query = compose(filter, operators, limit + 1);
+    let query = compose(filter, &meant(index, log, filter).await?, limit + 1);
     let found = index.query(&query).await?;
     let more = found.len() > limit;
     let rows = found.iter().take(limit).map(row).collect::<Result<Vec<_>, _>>()?;
     let last = rows.last().map(|row| Cursor(row.seq));
     Ok(Page { next: last.filter(|_| more), rows })
+}
+
+/// How the database would find a page: for whoever asks why a query is slow.
+pub(super) async fn plan(index: &Db, log: &Db, filter: &Filter) -> Result<Vec<String>, StoreError> {
+    let query = compose(filter, &meant(index, log, filter).await?, QUERY_ROWS_MAX);
+    let (explain, column) = match index.is_postgres() {
+        true => ("EXPLAIN ", 0),
+        false => ("EXPLAIN QUERY PLAN ", 3),
+    };
+    index.query(&query.before(explain)).await?.iter().map(|row| row.text(column)).collect()
+}
+
+/// What a filter means in columns: each condition is then one that an index answers in the order
+/// of the entries, whatever else the index holds.
+#[derive(Debug, Default)]
+struct Meant {
+    operators: Vec<String>,
+    /// The instance that was meant instead of a VM.
+    by_instance: bool,
+    by_vm: bool,
+    /// The type is a whole one, not a beginning.
+    whole_type: bool,
+    /// Times never go back, so a span of time is a range of entries.
+    first: Option<u64>,
+    last: Option<u64>,
+}
+
+async fn meant(index: &Db, log: &Db, filter: &Filter) -> Result<Meant, StoreError> {
+    let mut meant = Meant::default();
+    if let Some(operator) = &filter.operator {
+        for id in operators(log, operator).await? {
+            let sql = "SELECT seq FROM events WHERE operator = $1 LIMIT 1";
+            if index.row_opt(sql, &crate::args![id.as_str()]).await?.is_some() {
+                meant.operators.push(id);
+            }
+        }
+        if meant.operators.is_empty() {
+            meant.operators.push(operator.clone());
+        }
+    }
+    if let Some(vm) = &filter.vm {
+        let sql = "SELECT seq FROM events WHERE instance = $1 LIMIT 1";
+        meant.by_instance = index.row_opt(sql, &crate::args![vm]).await?.is_some();
+        let sql = "SELECT seq FROM events WHERE vm = $1 LIMIT 1";
+        meant.by_vm = !meant.by_instance || index.row_opt(sql, &crate::args![vm]).await?.is_some();
+    }
+    if let Some(event) = &filter.event {
+        let sql = "SELECT seq FROM events WHERE type = $1 LIMIT 1";
+        meant.whole_type = index.row_opt(sql, &crate::args![event]).await?.is_some();
+    }
+    if let Some(since) = filter.since {
+        let sql = "SELECT seq FROM events WHERE time >= $1 ORDER BY time, seq LIMIT 1";
+        let row = index.row_opt(sql, &crate::args![since]).await?;
+        meant.first = Some(row.map_or(Ok(u64::MAX), |row| row.u64(0))?);
+    }
+    if let Some(until) = filter.until {
+        let sql = "SELECT seq FROM events WHERE time < $1 ORDER BY time DESC, seq DESC LIMIT 1";
+        let row = index.row_opt(sql, &crate::args![until]).await?;
+        // No entry stands before the first.
+        meant.last = Some(row.map_or(Ok(0), |row| row.u64(0).map(|seq| seq + 1))?);
+    }
+    Ok(meant)
 }
 
 /// The ids that a person may have meant: what was typed, and whoever bears it as a handle.
@@ -147,7 +205,7 @@ async fn operators(log: &Db, typed: &str) -> Result<Vec<String>, StoreError> {
     Ok(ids)
 }
 
-fn compose(filter: &Filter, operators: Vec<String>, limit: usize) -> Query {
+fn compose(filter: &Filter, meant: &Meant, limit: usize) -> Query {
     let mut query = Query::new(COLUMNS);
     let equal: [(&'static str, &Option<String>); 6] = [
         (" AND customer = ", &filter.customer),
@@ -163,26 +221,34 @@ fn compose(filter: &Filter, operators: Vec<String>, limit: usize) -> Query {
         }
     }
     if let Some(vm) = &filter.vm {
-        query.push(" AND (vm = ").bind(vm).push(" OR instance = ").bind(vm).push(")");
+        match (meant.by_vm, meant.by_instance) {
+            (true, true) => {
+                query.push(" AND (vm = ").bind(vm).push(" OR instance = ").bind(vm).push(")")
+            }
+            (false, _) => query.push(" AND instance = ").bind(vm),
+            (true, false) => query.push(" AND vm = ").bind(vm),
+        };
     }
-    for (index, operator) in operators.iter().enumerate() {
+    for (index, operator) in meant.operators.iter().enumerate() {
         query.push(if index == 0 { " AND operator IN (" } else { ", " }).bind(operator);
     }
-    if !operators.is_empty() {
+    if !meant.operators.is_empty() {
         query.push(")");
     }
-    if let Some(event) = &filter.event {
+    if let Some(event) = filter.event.as_ref().filter(|_| meant.whole_type) {
+        query.push(" AND type = ").bind(event);
+    } else if let Some(event) = &filter.event {
         // Names of types are lower-case letters, dots and underscores: all sort before the tilde.
         query.push(" AND type >= ").bind(event).push(" AND type < ").bind(format!("{event}~"));
     }
     if let Some(text) = &filter.text {
         query.push(" AND text LIKE ").bind(containing(text)).push(" ESCAPE '\\'");
     }
-    if let Some(since) = filter.since {
-        query.push(" AND time >= ").bind(since);
+    if let Some(first) = meant.first {
+        query.push(" AND seq >= ").bind(first);
     }
-    if let Some(until) = filter.until {
-        query.push(" AND time < ").bind(until);
+    if let Some(last) = meant.last {
+        query.push(" AND seq < ").bind(last);
     }
     let (beyond, order) = match filter.order {
         Order::Newest => (" AND seq < ", " ORDER BY seq DESC LIMIT "),

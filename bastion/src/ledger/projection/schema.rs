@@ -11,9 +11,10 @@ use audit_schema::hash::Hash;
 /// The schema that holds the tables on PostgreSQL.
 pub(super) const NAME: &str = "projection";
 
-/// Everything can be dropped at will. `text` is what the entry's commitments open to, in lower case,
-/// one a line: it must be in no log of the database, so PostgreSQL's tables are unlogged. After a
-/// crash of the server all of them are empty, and the index is begun anew.
+/// Everything can be dropped at will. `text` is what the entry's commitments open to, in lower
+/// case, one a line: it must be in no log of the database, so PostgreSQL's tables are unlogged.
+/// After a crash of the server all of them are empty, and the index is begun anew. Every index ends
+/// in `seq`, so that a page of any filter is read in the order of the entries.
 macro_rules! tables {
     ($table:literal) => {
         concat!(
@@ -50,10 +51,13 @@ DROP TABLE IF EXISTS contexts;
     reason     TEXT,
     text       TEXT
 );
-CREATE INDEX events_time ON events (time);
+CREATE INDEX events_time ON events (time, seq);
 CREATE INDEX events_type ON events (type, seq);
 CREATE INDEX events_customer ON events (customer, seq);
 CREATE INDEX events_operator ON events (operator, seq);
+CREATE INDEX events_service ON events (service, seq);
+CREATE INDEX events_outcome ON events (outcome, seq);
+CREATE INDEX events_instance ON events (instance, seq);
 CREATE INDEX events_vm ON events (vm, seq);
 CREATE INDEX events_lease ON events (lease, seq);
 CREATE INDEX events_session ON events (session, seq);
