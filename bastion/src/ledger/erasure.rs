@@ -34,11 +34,14 @@ pub struct Sought {
     pub entries: BTreeSet<u64>,
 }
 
+/// Where a text stands: its entry and its field.
+pub type Place = (u64, String);
+
 /// What there is.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     /// The places of the texts, by customer in whose chain they stand.
-    pub places: BTreeMap<Option<CustomerId>, Vec<(u64, String)>>,
+    pub places: BTreeMap<Option<CustomerId>, Vec<Place>>,
     /// When the newest text under the person's own keys was written.
     pub newest: Option<Timestamp>,
     /// Entries with texts of others that hold the person's name: not erased.
@@ -56,12 +59,12 @@ pub async fn find(ledger: &Ledger, sought: &Sought) -> Result<Found, ReadError> 
     while from < size {
         let to = size.min(from + ERASURE_ENTRIES_AT_ONCE);
         let rows = sealed(ledger.db(), from..to).await?;
-        let own: HashSet<(u64, String)> = rows
+        let own: HashSet<Place> = rows
             .iter()
             .filter(|row| sought.keys.contains(&row.key))
             .map(|row| (row.seq, row.field.clone()))
             .collect();
-        let mut going: BTreeSet<(u64, String)> = own.iter().cloned().collect();
+        let mut going: BTreeSet<Place> = own.iter().cloned().collect();
         for opening in ledger.openings_between(from..to).await? {
             let place = (opening.seq, opening.field.clone());
             if sought.entries.contains(&opening.seq) {
@@ -107,7 +110,7 @@ impl Found {
         &mut self,
         ledger: &Ledger,
         range: std::ops::Range<u64>,
-        (going, own): (BTreeSet<(u64, String)>, &HashSet<(u64, String)>),
+        (going, own): (BTreeSet<Place>, &HashSet<Place>),
     ) -> Result<(), ReadError> {
         let mut lines = ledger.lines(range.start, range.end).await?;
         let mut going = going.into_iter().peekable();
@@ -130,7 +133,7 @@ impl Found {
 }
 
 /// What an entry says of the places that it erased: SHA-256 of `SEQ FIELD`, one a line, in order.
-pub fn digest(places: &[(u64, String)]) -> Hash {
+pub fn digest(places: &[Place]) -> Hash {
     let lines = places.iter().map(|(seq, field)| format!("{seq} {field}\n"));
     Hash::of(lines.collect::<String>().as_bytes())
 }
@@ -144,7 +147,7 @@ const DELETE_POSTGRES: &str = "DELETE FROM openings USING
 /// Deletes the rows, up to a bound that everybody can wait for; answers how many are left. Those
 /// are sealed under keys that are about to be destroyed.
 pub async fn delete(batch: &mut Batch, found: &Found) -> Result<usize, StoreError> {
-    let all: Vec<&(u64, String)> = found.places.values().flatten().collect();
+    let all: Vec<&Place> = found.places.values().flatten().collect();
     let (now, left) = all.split_at(all.len().min(ERASURE_OPENINGS_MAX));
     for places in now.chunks(ERASURE_OPENINGS_AT_ONCE) {
         if batch.tx().is_postgres() {

@@ -1,7 +1,7 @@
 //! The keys of data subjects: what makes an erasure reach every copy.
 //!
 //! What the commitments of an entry open to (a salt and a value) stands in the store sealed under
-//! a key of the person that it belongs to ([`whose`]). The keys stand in a store of their own,
+//! a key of the person that it belongs to (`whose`). The keys stand in a store of their own,
 //! apart from the database and its backups: a small SQLite file, or another PostgreSQL database
 //! that all gateways share. Destroying a key erases what it sealed from every backup of the log
 //! that was ever made, while each hash and each proof stays what it was.
