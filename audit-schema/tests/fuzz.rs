@@ -226,3 +226,14 @@ fn every_parser() {
         assert!(good.iter().all(|good| !good.is_empty()), "{name}");
     }
 }
+
+/// What the coverage-guided fuzzer (`fuzz/`) found to reach every edge of every parser.
+#[test]
+fn the_corpus() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    for (name, parse, _) in parsers::all() {
+        let inputs = parsers::split(&std::fs::read(folder.join(name)).unwrap());
+        assert!(inputs.len() > 4, "{name}");
+        inputs.iter().for_each(|input| parse(input));
+    }
+}

@@ -181,3 +181,20 @@ fn customer_export(bytes: &[u8]) {
         drop((export.verify(&vkey(), None), export.verify_but_signature()));
     }
 }
+
+/// The inputs of a corpus file: each behind its length, as the entries of a bundle.
+pub fn split(mut rest: &[u8]) -> Vec<Vec<u8>> {
+    let mut inputs = Vec::new();
+    while let Some((length, after)) = rest.split_first_chunk::<2>() {
+        let (input, after) = after.split_at(u16::from_be_bytes(*length).into());
+        inputs.push(input.to_vec());
+        rest = after;
+    }
+    inputs
+}
+
+/// A corpus file of these inputs.
+pub fn join(inputs: &[Vec<u8>]) -> Vec<u8> {
+    let length = |input: &Vec<u8>| u16::try_from(input.len()).unwrap().to_be_bytes();
+    inputs.iter().flat_map(|input| [&length(input)[..], input].concat()).collect()
+}
