@@ -99,7 +99,8 @@ impl Sessions {
         self.lock().remove(id);
     }
 
-    /// Runs for the life of a gateway that shares its store: ends what officers asked for on others.
+    /// Runs for the life of a gateway that shares its store: ends what officers asked for on
+    /// others.
     pub async fn watch(&self, ledger: &Ledger) {
         loop {
             tokio::time::sleep(Duration::from_millis(SESSION_ENDS_TICK_MILLIS)).await;

@@ -93,7 +93,8 @@ impl Offers {
 
 /// How long a client may say nothing before it is asked whether it is there, and how often that may
 /// stay unanswered. It is not asked during the login grace: a client that still asks its operator
-/// for a passphrase would show that as an error. Where the grace is long, fewer questions are enough.
+/// for a passphrase would show that as an error. Where the grace is long, fewer questions are
+/// enough.
 fn questions(keepalive: Duration, login_grace: Duration) -> (Duration, usize) {
     let interval = keepalive.max(login_grace);
     let patience = keepalive * (KEEPALIVE_UNANSWERED_MAX as u32 + 1);

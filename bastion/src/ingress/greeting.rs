@@ -5,8 +5,8 @@
 //! For that its key exchange proposal has to be seen before ours is made. OpenSSH sends it without
 //! waiting for ours, so near clients have it here at once; for whoever does not show it within
 //! [`PROPOSAL_MILLIS_MAX`] (a round trip far away, another client), everything is offered, as it is
-//! to clients that have no AES-GCM. PuTTY is known by its name alone. Nothing is judged here: what was read is read again by whoever
-//! speaks SSH.
+//! to clients that have no AES-GCM. PuTTY is known by its name alone. Nothing is judged here: what
+//! was read is read again by whoever speaks SSH.
 
 use super::doorstep::VERSION;
 use bastion_core::limits::{PROPOSAL_BYTES_MAX, PROPOSAL_MILLIS_MAX, VERSION_BYTES_MAX};

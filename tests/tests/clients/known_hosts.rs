@@ -33,7 +33,7 @@ fn a_kept_key_stays_right_until_the_vm_is_rebuilt() {
     let shown = |vm: &str| {
         let words = ["-o", "HostKeyAlgorithms=ssh-ed25519", "-v", &format!("ops@{vm}"), "true"];
         let said = world.ssh(Olga, &words).err;
-        let key = said.lines().filter(|line| line.contains("Server host key:")).next_back();
+        let key = said.lines().rfind(|line| line.contains("Server host key:"));
         key.unwrap_or_else(|| panic!("no key in {said}")).to_owned()
     };
     let (first, other) = (shown("pg-1.acme"), shown("pg-2.acme"));

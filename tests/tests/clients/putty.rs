@@ -165,8 +165,8 @@ fn long_command(desk: Desk<'_>) {
     assert_eq!(finish(plink(desk, &[&line]), &[]).exits(0).text(), format!("{room}\n"));
 }
 
-/// Both ways at once: what `plink` as the jump of `plink` gets on with only as long as the windows of
-/// the inner connection fit into that of the outer one (`Flow::narrow`).
+/// Both ways at once: what `plink` as the jump of `plink` gets on with only as long as the windows
+/// of the inner connection fit into that of the outer one (`Flow::narrow`).
 fn load(desk: Desk<'_>, options: &[&str]) {
     let sent = some_bytes(40 << 20);
     let back = finish(command(desk, "plink", options, &["cat"]), &sent);

@@ -56,7 +56,11 @@ fn what_outlives_its_session_is_cut_and_said_to_be() {
         );
         let said = finish(agent.ssh(&world, &["-A", &form("ops"), &script]), b"").exits(3);
         assert_eq!((said.text().as_str(), said.err.as_str()), ("over\n", ""));
-        until("its end", 10, || world.log().events("forward.closed").len() == number + 1);
+        until("both ends", 10, || {
+            let log = world.log();
+            log.events("forward.closed").len() == number + 1
+                && log.events("channel.closed").len() == number + 1
+        });
         let log = world.log();
         let closed = log.last("forward.closed");
         assert_eq!(

@@ -5,7 +5,7 @@ use crate::{
     vm::{self, How},
     world,
 };
-use bastion_tests::world::Person::Olga;
+use bastion_tests::world::{Person::Olga, until};
 use russh::server::Handle;
 
 /// Tries every kind of channel that SSH has, and says what came of each, in a line.
@@ -43,6 +43,8 @@ fn what_a_vm_opens_unasked_is_refused_and_the_session_goes_on() {
         assert!(line.ends_with(": AdministrativelyProhibited"), "{said}");
     }
     assert_eq!(lines[7], "and goes on");
+    // A client hears its status before the last entry is written.
+    until("the last entry", 10, || !world.log().events("channel.closed").is_empty());
     let log = world.log();
     assert!(log.events("forward.opened").is_empty());
     assert_eq!(log.last("channel.closed")["reason"], "program_ended");

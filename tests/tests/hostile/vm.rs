@@ -1,4 +1,5 @@
-//! VMs that misbehave, each in its own way: russh servers with certified host keys, and raw sockets.
+//! VMs that misbehave, each in its own way: russh servers with certified host keys, and raw
+//! sockets.
 
 use bastion::ingress::severable::{Blade, Severable};
 use bastion_tests::{

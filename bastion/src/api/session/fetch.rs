@@ -3,7 +3,8 @@
 //! That it leaves is entered first, in the transaction that looks whether it may: the recording of
 //! a data channel is customer data, and the provider gets it only under a live consent that says
 //! so. A lease names its own recording; those of connections that were lent under it (agent, X11,
-//! `ssh -R`) are named by their own ids. Then the file is hashed and compared with what the log says of it, and only then sent.
+//! `ssh -R`) are named by their own ids. Then the file is hashed and compared with what the log
+//! says of it, and only then sent.
 
 use super::access;
 use crate::{

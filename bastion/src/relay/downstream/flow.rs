@@ -66,9 +66,9 @@ impl Flow {
     /// Keeps the windows of this connection narrow: it is PuTTY's, inside another one.
     ///
     /// `plink` writes to its proxy and waits until all of it is taken; and the proxy, another
-    /// `plink`, neither takes more nor reads its own connection while what it has read is not taken.
-    /// So what the outer one sends must always fit into the window around it, as it does with sshd
-    /// on both ends; else the two wait for each other for ever.
+    /// `plink`, neither takes more nor reads its own connection while what it has read is not
+    /// taken. So what the outer one sends must always fit into the window around it, as it does
+    /// with sshd on both ends; else the two wait for each other for ever.
     pub fn narrow(&self) {
         self.0.widest.store(WINDOW_NARROW_BYTES, Ordering::Relaxed);
     }
