@@ -6,8 +6,8 @@
 //!
 //! Each customer has one such line: `customer` is its id, blinded, `seq` and `head` are those of
 //! its newest entry. The lines, sorted by `customer`, are the leaves of an RFC 6962 tree whose root
-//! and size every `heartbeat` entry holds. So a customer that is handed its place in that tree knows
-//! that the log committed to *this* end of its chain, before everybody, and learns nothing of
+//! and size every `heartbeat` entry holds. So a customer that is handed its place in that tree
+//! knows that the log committed to *this* end of its chain, before everybody, and learns nothing of
 //! the others: what stands beside it in the proof are hashes over blinded ids.
 
 use crate::{
