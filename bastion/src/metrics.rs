@@ -47,10 +47,12 @@ pub enum Alarm {
     Projection,
     /// Notices to approvers do not go out.
     Notices,
+    /// A VM's own log and ours differ.
+    Reconciliation,
 }
 
 impl Alarm {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Log,
         Self::Signing,
         Self::Mark,
@@ -58,6 +60,7 @@ impl Alarm {
         Self::Recording,
         Self::Projection,
         Self::Notices,
+        Self::Reconciliation,
     ];
     fn as_str(self) -> &'static str {
         match self {
@@ -68,6 +71,7 @@ impl Alarm {
             Self::Recording => "recording",
             Self::Projection => "projection",
             Self::Notices => "notices",
+            Self::Reconciliation => "reconciliation",
         }
     }
 }

@@ -52,6 +52,28 @@ macro_rules! inventory_events {
         token_until: Option<String>,
         vm: String,
     },
+    /// Somebody is about to be root on an instance that holds customer data: what they leave there
+    /// outlives the session, so the instance is `touched` until it is rebuilt.
+    #[serde(rename = "vm.touched")]
+    VmTouched { instance: String, lease: String, vm: String },
+    /// The VM's own sshd log was compared with the log: logins that have their entry, logins
+    /// without one, entries without a login. The first hundred of each have an entry of their own.
+    #[serde(rename = "vm.reconciled")]
+    VmReconciled { instance: String, matched: u64, unlogged: u64, unseen: u64, vm: String },
+    /// The VM's sshd accepted a login that no entry of this log knows; `reason` is
+    /// `no_certificate`, `unknown_serial`, `other_lease`, `other_user` or `repeated`. Commits:
+    /// `line`.
+    #[serde(rename = "vm.login_unlogged")]
+    VmLoginUnlogged {
+        instance: String,
+        reason: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        serial: Option<u64>,
+        vm: String,
+    },
+    /// A channel reached the VM, and its sshd's log has no login for it.
+    #[serde(rename = "vm.login_unseen")]
+    VmLoginUnseen { instance: String, lease: String, serial: u64, vm: String },
     /// A VM instance is gone: `leases` and `tickets` that rest on it are being ended.
     #[serde(rename = "vm.retired")]
     VmRetired { instance: String, leases: Vec<String>, tickets: Vec<String>, vm: String },

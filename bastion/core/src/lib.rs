@@ -33,6 +33,7 @@ pub mod operator_cert;
 pub mod playback;
 #[cfg(feature = "policy")]
 pub mod policy;
+pub mod reconcile;
 pub mod report;
 pub mod request;
 pub mod revocation;

@@ -112,6 +112,9 @@ const TABLE: &[(&str, Effect)] = &[
     ("vm certify", Alone),
     ("vm bootstrap", Alone),
     ("vm revocations", Reads),
+    ("vm check", Reads),
+    // Enters what it finds, and changes nothing.
+    ("vm reconcile", Alone),
     // ---- rules and keys
     ("policy check", Reads),
     ("policy test", Reads),
@@ -120,6 +123,8 @@ const TABLE: &[(&str, Effect)] = &[
     ("policy show", Reads),
     ("ca show", Reads),
     ("ca krl", Reads),
+    // A key in use is refused; any other opens less.
+    ("ca revoke", Alone),
     // ---- reading
     ("audit query", Reads),
     ("audit show", Reads),

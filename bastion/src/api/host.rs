@@ -1,13 +1,19 @@
 //! `ca …` and `vm certify`: the public keys to install, and the certificates that VMs show.
 
-use super::{Call, Fault, Reply, change::unknown, keys, provision, rows};
+use super::{
+    Call, Fault, Reply,
+    change::{conflict, unknown},
+    keys::{self, PersonKey},
+    provision, rows,
+};
 use crate::{
     app::App,
-    keyfile,
+    args, keyfile,
     ledger::{Batch, ChangeError, NewEntry},
 };
 use audit_schema::{
     event::{Actor, Event},
+    hash::Hash,
     time::Timestamp,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -29,14 +35,72 @@ pub enum Verb {
     #[command(after_help = "VMs fetch it by themselves, under a signature, where the gateway \
         serves https. Example:\n  ssh bastion ca krl > krl && ssh-keygen -Q -l -f krl")]
     Krl,
+    /// A key that counts no more, a CA that was replaced, say: it stands in every KRL from now on
+    #[command(
+        after_help = "What it signed opens no VM any more, once the VM has fetched the list. \
+        Example:\n  ssh bastion ca revoke user-ca --key - < old-user-ca.pub"
+    )]
+    Revoke {
+        /// What it was.
+        #[arg(value_parser = ["user-ca", "gateway-host-ca", "vm-host-ca"])]
+        was: String,
+        /// The public key: a line of a .pub file, or - for standard input.
+        #[arg(long)]
+        key: String,
+    },
 }
 
 /// Runs it.
-pub async fn run(call: &Call<'_>, verb: Verb) -> Result<Reply, Fault> {
+pub async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
     match verb {
         Verb::Show => show(call),
         Verb::Krl => provision::show_krl(call).await,
+        Verb::Revoke { was, key } => {
+            let key = call.key(&key).await?;
+            revoke(call, was, key).await
+        }
     }
+}
+
+/// Puts a key into every KRL; one that is in use would lock everybody out.
+async fn revoke(call: &Call<'_>, was: String, key: PersonKey) -> Result<Reply, Fault> {
+    let ca = &call.app.ca;
+    for used in [ca.user_ca(), ca.gateway_host_ca(), ca.vm_host_ca()] {
+        if line(used)? == key.line {
+            let how = "this key is in use: replace it first, and then revoke what it was";
+            return Err(Fault::Conflict(how.into()));
+        }
+    }
+    let bad = |error: String| Fault::Usage(format!("not a public key: {error}"));
+    let public = PublicKey::from_openssh(&key.line).map_err(|e| bad(e.to_string()))?;
+    let digest = Hash::of(&public.to_bytes().map_err(|e| bad(e.to_string()))?);
+    let (actor, fingerprint) = (call.actor(), key.fingerprint);
+    let (text, json) = (
+        format!("revoked {was} {fingerprint}: it stands in every KRL from now on\n"),
+        json!({ "was": was, "fingerprint": fingerprint }),
+    );
+    let change = call.change("ca revoke", move |batch| {
+        Box::pin(async move {
+            let sql = "SELECT what FROM revoked_keys WHERE digest = $1";
+            let digest = digest.to_string();
+            if batch.tx().row_opt(sql, &args![digest.as_str()]).await?.is_some() {
+                return Err(conflict("this key is revoked already"));
+            }
+            let sql = "INSERT INTO revoked_keys (digest, what, revoked_at) VALUES ($1, $2, $3)";
+            let now = batch.now();
+            batch.tx().run(sql, &args![digest, was.as_str(), now]).await?;
+            let event = Event::CaChanged { action: "revoked".into(), ca: was, fingerprint };
+            // It touches everybody: each customer's own chain says so.
+            batch.append(NewEntry::new(actor.clone(), event.clone())).await?;
+            for row in batch.tx().rows("SELECT id FROM customers ORDER BY id", &[]).await? {
+                let entry = NewEntry::new(actor.clone(), event.clone());
+                batch.append(entry.of_customer(&row.parsed(0)?)).await?;
+            }
+            Ok(())
+        })
+    });
+    change.await?.into_inner();
+    Ok(Reply::Said { text, json })
 }
 
 /// A public key as one line, without a comment.

@@ -35,6 +35,7 @@ mod proposals;
 mod provision;
 mod quota;
 mod reading;
+mod reconcile;
 mod recording;
 pub mod report;
 pub mod revocations;

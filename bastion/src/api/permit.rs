@@ -70,6 +70,8 @@ const TABLE: &[(&str, &[ActorKind])] = &[
     ("vm certify", &[Officer]),
     ("vm bootstrap", &[Officer]),
     ("vm revocations", &[Officer]),
+    ("vm check", &[Officer]),
+    ("vm reconcile", &[Officer]),
     // ---- officers: rules and keys
     ("policy check", &[Officer]),
     ("policy test", &[Officer]),
@@ -77,6 +79,7 @@ const TABLE: &[(&str, &[ActorKind])] = &[
     ("policy show", &[Officer]),
     ("ca show", &[Officer]),
     ("ca krl", &[Officer]),
+    ("ca revoke", &[Officer]),
     ("recording erase", &[Officer]),
     ("audit erase", &[Officer]),
     ("audit hold add", &[Officer]),

@@ -9,7 +9,7 @@ use super::{
     consent, destinations,
     effects::{Ground, revoke},
     print::Table,
-    provision, rows,
+    provision, reconcile, rows,
     services::sources_shown,
     values::{AccountSpec, Address, Word},
 };
@@ -60,6 +60,17 @@ pub enum Verb {
         ssh bastion vm bootstrap pg-1.acme --format cloud-init > user-data\n  \
         ssh bastion vm bootstrap pg-1.acme --host-key - < ssh_host_ed25519_key.pub")]
     Bootstrap(provision::Ask),
+    /// A script that looks whether the VM keeps what it should, for root on the VM
+    #[command(after_help = "Example:\n  ssh bastion vm check pg-1.acme | ssh root@pg-1 sh")]
+    Check {
+        /// Its name.
+        vm: VmName,
+    },
+    /// Compare the VM's own sshd log with the log: every login has its entry, every entry its login
+    #[command(after_help = "What differs is entered, told to the customer and raises an alarm. \
+        Example:\n  ssh root@pg-1 journalctl -u ssh -o short | \\\n      \
+        ssh bastion vm reconcile pg-1.acme --sshd-log -")]
+    Reconcile(reconcile::Ask),
     /// Where forwards may go: the VM's list of destinations, each with a level
     #[command(subcommand)]
     Destination(destinations::Verb),
@@ -125,6 +136,8 @@ pub async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
         Verb::List { service, all } => list(call, service, all).await,
         Verb::Destination(verb) => destinations::run(call, verb).await,
         Verb::Bootstrap(ask) => provision::bootstrap(call, ask).await,
+        Verb::Check { vm } => provision::check(call, vm).await,
+        Verb::Reconcile(ask) => reconcile::run(call, ask).await,
         Verb::Certify { vm } => super::host::certify(call, vm).await,
         Verb::Revocations { customer } => super::revocations::show(call, customer).await,
     }
@@ -352,12 +365,15 @@ pub struct Shown {
     pub sources: SourceRanges,
     /// Whether this life is over.
     pub retired: bool,
+    /// Whether somebody has been root on it.
+    pub touched: bool,
 }
 
 /// Every VM of the inventory with its accounts and its service, by name.
 pub async fn inventory(db: &Db, past_too: bool) -> Result<Vec<Shown>, Fault> {
     let sql = "SELECT i.id, i.vm, i.service, i.customer, i.region, i.zone, i.address, \
-               i.retired_at, s.sources_json, a.name, a.level, a.unix_user FROM instances i \
+               i.retired_at, s.sources_json, a.name, a.level, a.unix_user, \
+               i.touched_at FROM instances i \
                JOIN services s ON s.id = i.service \
                LEFT JOIN accounts a ON a.instance = i.id ORDER BY i.vm, i.added_at, a.name";
     let mut vms: Vec<Shown> = Vec::new();
@@ -367,8 +383,9 @@ pub async fn inventory(db: &Db, past_too: bool) -> Result<Vec<Shown>, Fault> {
             continue;
         }
         let instance = rows::instance_of(&row)?;
+        let touched = row.opt_i64(12)?.is_some();
         if vms.last().is_none_or(|last| last.instance.id != instance.id) {
-            vms.push(Shown { instance, sources: rows::json(&row.text(8)?)?, retired });
+            vms.push(Shown { instance, sources: rows::json(&row.text(8)?)?, retired, touched });
         }
         if let (Some(_), Some(vm)) = (row.opt_text(9)?, vms.last_mut()) {
             vm.instance.accounts.push(rows::account_at(&row, 9)?);
@@ -394,7 +411,11 @@ async fn list(call: &Call<'_>, service: Option<ServiceId>, all: bool) -> Result<
         if service.as_ref().is_some_and(|wanted| *wanted != vm.instance.service) {
             continue;
         }
-        let state = if vm.retired { "retired" } else { "live" };
+        let state = match (vm.retired, vm.touched) {
+            (true, _) => "retired",
+            (false, true) => "touched",
+            (false, false) => "live",
+        };
         table.row(&[
             vm.instance.vm.as_str(),
             vm.instance.id.as_str(),
@@ -405,7 +426,7 @@ async fn list(call: &Call<'_>, service: Option<ServiceId>, all: bool) -> Result<
             state,
         ]);
         vms.push(json!({
-            "vm": vm.instance, "state": state, "sources": vm.sources,
+            "vm": vm.instance, "state": state, "sources": vm.sources, "touched": vm.touched,
             "wide_open": vm.sources.is_wide_open(),
         }));
     }

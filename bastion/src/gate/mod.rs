@@ -16,7 +16,7 @@ use crate::{
     ledger::{Batch, ChangeError, Entered, Ledger, LedgerError, NewEntry, Recorded},
     store::{StoreError, Tx},
 };
-use audit_schema::event::{Actor, ActorKind};
+use audit_schema::event::{Actor, ActorKind, Event, Level};
 use bastion_core::{
     authorize::{Decision, Denial, Grant, authorize},
     id::{OperatorId, VmName},
@@ -108,6 +108,7 @@ impl Gate {
                 let entry = granted(&grant);
                 let grant = batch.enter(*grant, entry).await?;
                 lease(batch, grant.get(), grant.seq()).await?;
+                touch(batch, grant.get()).await?;
                 close::tell(batch, grant.get(), ("access.granted", grant.seq())).await?;
                 Ok(Ok(grant))
             }
@@ -198,6 +199,26 @@ impl NewEntry {
             None => entry,
         }
     }
+}
+
+/// Whoever is root where data is can leave anything there: from here on the instance says so.
+async fn touch(batch: &mut Batch, grant: &Grant) -> Result<(), ChangeError> {
+    if grant.level() != Level::Data || grant.account().unix_user != "root" {
+        return Ok(());
+    }
+    let (now, instance) = (batch.now(), grant.instance());
+    let sql = "UPDATE instances SET touched_at = $1 WHERE id = $2 AND touched_at IS NULL";
+    if batch.tx().run(sql, &args![now, &instance.id]).await? == 0 {
+        return Ok(());
+    }
+    let event = Event::VmTouched {
+        instance: instance.id.to_string(),
+        lease: grant.request().lease.to_string(),
+        vm: instance.vm.to_string(),
+    };
+    let actor = batch.gateway_actor();
+    batch.append(NewEntry::new(actor, event).of_customer(grant.customer())).await?;
+    Ok(())
 }
 
 /// Writes the lease and counts the session against its ticket.

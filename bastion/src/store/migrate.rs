@@ -18,6 +18,7 @@ const SQLITE: Files = &[
     include_str!("../../migrations/sqlite/0004_approvers.sql"),
     include_str!("../../migrations/sqlite/0005_vms.sql"),
     include_str!("../../migrations/sqlite/0006_session_ends.sql"),
+    include_str!("../../migrations/sqlite/0007_touched.sql"),
 ];
 const POSTGRES: Files = &[
     include_str!("../../migrations/postgres/0001_init.sql"),
@@ -26,6 +27,7 @@ const POSTGRES: Files = &[
     include_str!("../../migrations/postgres/0004_approvers.sql"),
     include_str!("../../migrations/postgres/0005_vms.sql"),
     include_str!("../../migrations/postgres/0006_session_ends.sql"),
+    include_str!("../../migrations/postgres/0007_touched.sql"),
 ];
 
 /// Brings the schema up if that was asked for, and checks that it is the one of this build.

@@ -4,4 +4,9 @@
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bootstrap;
+mod enrolled;
 mod https;
+mod krl;
+mod reconciled;
+mod world;

@@ -37,3 +37,18 @@ pub const KRL_SERIALS_MAX: u64 = 100_000;
 
 /// The guard's binary as it is served, in bytes.
 pub const GUARD_BINARY_BYTES_MAX: u64 = 64 << 20;
+
+/// One line of a VM's sshd log that is kept, in bytes.
+pub const SSHD_LINE_BYTES_MAX: usize = 1024;
+
+/// A VM's sshd log as it is given, in bytes: years of a busy VM's accepted logins.
+pub const SSHD_LOG_BYTES_MAX: u64 = 256 << 20;
+
+/// Logins of one comparison.
+pub const SSHD_LOGINS_MAX: usize = 500_000;
+
+/// Findings of one comparison that get entries of their own; the rest are counted.
+pub const RECONCILE_ENTRIES_MAX: usize = 100;
+
+/// Seconds after its end in which a channel's login may still be missing from the VM's log.
+pub const RECONCILE_GRACE_SECONDS: i64 = 30;

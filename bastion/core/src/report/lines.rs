@@ -134,6 +134,19 @@ fn inventory(event: &Event) -> Option<String> {
                 "bootstrap of {vm} printed, instance {instance}; it knows {count} approver key(s)"
             )
         }
+        Event::VmTouched { vm, instance, lease } => {
+            format!("{vm}, instance {instance}, is touched: {lease} is root there")
+        }
+        Event::VmReconciled { vm, matched, unlogged, unseen, .. } => format!(
+            "{vm}: its own log compared; {matched} login(s) with their entry, {unlogged} without, \
+             {unseen} entries without their login"
+        ),
+        Event::VmLoginUnlogged { vm, reason, .. } => {
+            format!("{vm} accepted a login that no entry knows ({reason})")
+        }
+        Event::VmLoginUnseen { vm, lease, serial, .. } => {
+            format!("{vm} has no login for {lease}, entry {serial}")
+        }
         Event::VmRetired { vm, instance, leases, tickets } => format!(
             "{vm} retired, instance {instance}; {} ticket(s) void{}",
             tickets.len(),

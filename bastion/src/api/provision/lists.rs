@@ -7,7 +7,7 @@
 
 use super::customer_of;
 use crate::{
-    api::{Call, Fault, Reply},
+    api::{Call, Fault, Reply, revocations},
     app::App,
     args, clock, keyfile,
     store::StoreError,
@@ -93,7 +93,7 @@ pub async fn show(call: &Call<'_>) -> Result<Reply, Fault> {
 pub async fn revocations_for(app: &App, instance: &InstanceId) -> Result<Option<String>, Fault> {
     let Some(customer) = customer_of(app, instance).await? else { return Ok(None) };
     // A customer's id holds no slash and no dot: see `core::id`.
-    let file = app.config.dir.join("revocations").join(customer.as_str());
+    let file = revocations::folder(&app.config).join(customer.as_str());
     match fs::read_to_string(&file) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

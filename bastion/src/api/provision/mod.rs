@@ -109,6 +109,19 @@ pub async fn bootstrap(call: &mut Call<'_>, ask: Ask) -> Result<Reply, Fault> {
     Ok(Reply::Said { text, json })
 }
 
+/// `vm check`: the script that looks at the VM, and changes nothing there.
+pub async fn check(call: &Call<'_>, vm: VmName) -> Result<Reply, Fault> {
+    let name = vm.clone();
+    let found = call.db().read(move |tx| {
+        Box::pin(async move { crate::gate::facts::live_instance(tx, &name).await })
+    });
+    let missing = || crate::ledger::LedgerError::from(unknown("VM", vm.as_str()));
+    let instance = found.await?.ok_or_else(missing)?;
+    let text = script::check(&call.app.config.origin, &instance);
+    let json = json!({ "vm": vm, "instance": instance.id, "script": text });
+    Ok(Reply::Said { text, json })
+}
+
 async fn find(batch: &mut Batch, name: &VmName) -> Result<Found, ChangeError> {
     let instance = rows::live_instance(batch.tx(), name).await?;
     let instance = instance.ok_or_else(|| unknown("VM", name.as_str()))?;

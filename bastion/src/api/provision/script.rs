@@ -7,10 +7,11 @@ use crate::{
     app::App,
     config::Https,
 };
-use audit_schema::hash::Hash;
+use audit_schema::{event::Level, hash::Hash};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bastion_core::vm::{Account, VmInstance};
 use serde_json::Value;
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 const TEMPLATE: &str = include_str!("bootstrap.sh");
 
@@ -81,6 +82,25 @@ impl Script {
     pub(super) fn guard_config(&self) -> &Value {
         &self.guard_config
     }
+}
+
+/// Where databases keep their data, if the VM has them.
+const DATA_PLACES: &str = "/var/lib/postgresql /var/lib/pgsql /var/lib/mysql /var/lib/mongodb \
+    /var/lib/redis /var/lib/clickhouse /var/lib/cassandra /var/lib/elasticsearch /srv/data /data";
+
+/// The script that looks whether a VM keeps what it should.
+pub(super) fn check(origin: &str, instance: &VmInstance) -> String {
+    let users = |wanted: fn(&Account) -> bool| {
+        let users = instance.accounts.iter().filter(|account| wanted(account));
+        let users: BTreeSet<&str> = users.map(|account| account.unix_user.as_str()).collect();
+        users.into_iter().collect::<Vec<_>>().join(" ")
+    };
+    include_str!("check.sh")
+        .replace("@ORIGIN@", origin)
+        .replace("@VM@", instance.vm.as_str())
+        .replace("@TROUBLESHOOT@", &users(|account| account.level == Level::Troubleshoot))
+        .replace("@USERS@", &users(|_| true))
+        .replace("@DATA_PLACES@", DATA_PLACES)
 }
 
 /// SHA-256 of the guard as it is served; empty where it is not.
