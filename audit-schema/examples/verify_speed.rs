@@ -3,7 +3,8 @@
 //! `cargo run --release -p audit-schema --example verify_speed -- [ENTRIES]` prints entries a
 //! second, the best of nine runs, by the time that the processor was ours, so that a busy machine
 //! measures like an idle one. The lines are in memory: neither the disk nor the reading of lines is
-//! measured. llow(clippy::unwrap_used)] // a panic is how a measurement ends
+//! measured.
+#![allow(clippy::unwrap_used)] // a panic is how a measurement ends
 
 #[path = "../tests/world/mod.rs"]
 mod world;
