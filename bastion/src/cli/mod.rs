@@ -225,9 +225,9 @@ fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Fault::failed)
 }
 
-/// Has the allocator keep what is freed for what comes next. Bytes that pass are freed a mebibyte at
-/// a time, and glibc would give them back to the kernel and ask for them again: a fault for every
-/// fourth page that goes through. It keeps twice the largest block that it ever mapped and
+/// Has the allocator keep what is freed for what comes next. Bytes that pass are freed a mebibyte
+/// at a time, and glibc would give them back to the kernel and ask for them again: a fault for
+/// every fourth page that goes through. It keeps twice the largest block that it ever mapped and
 /// unmapped, so one is shown to it. Another allocator sees a block come and go.
 fn keep_freed_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(FREED_BYTES_KEPT / 2)));
