@@ -13,8 +13,7 @@ use crate::{
     gate::{Gate, Ground, PolicyCell},
     keyfile::{self, KeyFileError},
     ledger::{
-        Ledger, LedgerError, OpenError, OpenRecording, Opening, RecordingFound, SubjectKeys,
-        open::Signing,
+        Ledger, LedgerError, OpenError, OpenRecording, RecordingFound, SubjectKeys,
         projection::{Projection, ProjectionError},
         subjects::KeyStoreError,
     },
@@ -36,6 +35,7 @@ use std::{
     sync::Arc,
 };
 
+pub mod log;
 pub mod policy;
 mod sessions;
 
@@ -109,6 +109,14 @@ pub enum StartError {
     /// A file or folder is not usable.
     #[error("{0}: {1}")]
     Io(PathBuf, io::Error),
+    /// This gateway has no high-water mark any more.
+    #[error(
+        "the high-water mark {0} is gone, and without it an older backup of the log could not be \
+         told from the log: put the file back. If it is gone for good and you know that this \
+         store is the newest, `bastion audit new-mark --reason …` makes one, which is entered in \
+         the log"
+    )]
+    MarkGone(PathBuf),
     /// The policy files are wrong.
     #[error("the policy in {0} is not valid, and nothing runs without one:\n{1}")]
     Policy(PathBuf, PolicyErrors),
@@ -142,7 +150,7 @@ impl App {
         let signer = Arc::new(Signer::here(&config)?);
         let db = Db::open(&config.store.url(), Options::CREATE).await?;
         let keys = SubjectKeys::create(&config.erasure.keys).await?;
-        let opening = opening(&config, Arc::clone(&signer), keys);
+        let opening = log::opening(&config, (Arc::clone(&signer), keys))?;
         let ledger = Ledger::create(db, &config.origin, opening).await?;
         let policy = policy::of_folder(&config)?;
         policy::adopt(&ledger, policy.digest()).await?.into_inner();
@@ -164,7 +172,7 @@ impl App {
     }
 
     async fn open_with(config: Config, signer: Arc<Signer>) -> Result<Self, StartError> {
-        let ledger = open_ledger(&config, Arc::clone(&signer)).await?;
+        let ledger = log::open(&config, Arc::clone(&signer)).await?;
         let policy = policy::of_folder(&config)?;
         let app = Self::assemble(config, (ledger, signer), policy)?;
         app.recover().await?;
@@ -254,24 +262,6 @@ impl App {
     pub fn gateway_actor(&self) -> Actor {
         Actor { id: self.config.gateway.clone(), kind: ActorKind::Gateway }
     }
-}
-
-async fn open_ledger(config: &Config, signer: Arc<Signer>) -> Result<Ledger, StartError> {
-    let db = Db::open(&config.store.url(), Options::OPEN).await?;
-    let keys = SubjectKeys::open(&config.erasure.keys).await?;
-    let ledger = Ledger::open(db, opening(config, signer, keys)).await?;
-    if ledger.origin() != config.origin {
-        return Err(StartError::Origin {
-            config: config.origin.clone(),
-            log: ledger.origin().to_owned(),
-        });
-    }
-    Ok(ledger)
-}
-
-/// What this gateway brings to its log.
-fn opening(config: &Config, signer: Arc<Signer>, keys: SubjectKeys) -> Opening {
-    Opening::signed_by(config.gateway.clone(), Signing::Signer(signer), keys)
 }
 
 /// What is on disk of a recording that a crash left open, beside what the log fixed of it.

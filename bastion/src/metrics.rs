@@ -115,6 +115,7 @@ pub struct Metrics {
     batch: Histogram,
     entries: Counter,
     lag: Gauge,
+    unpublished: Gauge,
     recorded: Counter,
     alarms: Family<AlarmLabel, Gauge>,
 }
@@ -133,6 +134,7 @@ impl Metrics {
             batch: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
             entries: Counter::default(),
             lag: Gauge::default(),
+            unpublished: Gauge::default(),
             recorded: Counter::default(),
             alarms: Family::default(),
         };
@@ -171,6 +173,8 @@ impl Metrics {
             "Entries that the query index has not seen yet",
             self.lag.clone(),
         );
+        let help = "Entries that are not published as tiles yet";
+        r.register("publishing_lag_entries", help, self.unpublished.clone());
         r.register_with_unit(
             "recording",
             "Sealed bytes of recordings written",
@@ -218,6 +222,10 @@ impl Metrics {
     /// How many entries the query index has not seen yet.
     pub fn projection_lag(&self, entries: u64) {
         self.lag.set(i64::try_from(entries).unwrap_or(i64::MAX));
+    }
+    /// How many entries are not published yet.
+    pub fn publishing_lag(&self, entries: u64) {
+        self.unpublished.set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
     /// Bytes written to recordings.
     pub fn recorded(&self, bytes: u64) {

@@ -6,10 +6,11 @@
 
 use crate::{
     api::{self, socket::Socket},
-    app::{App, StartError, policy},
+    app::{App, StartError, log, policy},
     config::Config,
     ingress::{ListenError, Listener, Visitor},
     keyfile,
+    ledger::publish,
     metrics::{self, Alarm, METRICS},
     notices::{self, Courier, Trust},
 };
@@ -136,6 +137,9 @@ fn background(
     tasks.spawn(notices::run(courier));
     tasks.spawn(api::revocations::keep(Arc::clone(app)));
     tasks.spawn(index(Arc::clone(app)));
+    if let Some(folder) = log::published_folder(&app.config, &app.ledger) {
+        tasks.spawn(publish::run(app.ledger.clone(), folder));
+    }
     if let Some(address) = app.config.metrics {
         tasks.spawn(async move {
             if let Err(error) = metrics::serve(address).await {

@@ -32,6 +32,10 @@ macro_rules! log_events {
         old_size: u64,
         origin: String,
     },
+    /// The high-water mark of a gateway was gone and is made anew at a log of this size: what was
+    /// answered before and is not here would not be noticed by it. Commits: `reason`.
+    #[serde(rename = "log.mark")]
+    LogMark { gateway: String, size: u64 },
     /// What a crash left open is closed: `lease`, `session` or, where `recording` is named, the
     /// connection that was lent under the lease and that it is of. Of the recording,
     /// `recording_bytes` are whole sealed segments; `recording_missing` of what earlier

@@ -5,6 +5,7 @@
 //! reading commands, which a running gateway answers over its Unix socket and whose entry in the
 //! log names the Unix user.
 
+mod ceremony;
 mod doctor;
 pub mod init;
 mod local;
@@ -161,6 +162,12 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
             // The guard has seen it; an empty path cannot be opened.
             let file = ask.file.clone().unwrap_or_default();
             verify::run(&file, &ask, cli.json)
+        }
+        Command::Audit(api::audit::Verb::NewEpoch { lost, reason }) => {
+            ceremony::new_epoch(&configuration(cli.config.as_deref())?, lost, &reason.to_string())
+        }
+        Command::Audit(api::audit::Verb::NewMark { reason }) => {
+            ceremony::new_mark(&configuration(cli.config.as_deref())?, &reason.to_string())
         }
         Command::Audit(_) => read(cli.config.as_deref(), None),
         Command::Session(api::session::Verb::Replay(ask)) => {

@@ -1,8 +1,11 @@
 //! The file as it is written: settings with their defaults, and the check of each.
 
 use super::{
-    Config, Egress, Ingress, Keys, OperatorCa, Recordings, Store, Tracing, erasure::RawErasure,
-    guessing::RawGuessing, https::RawHttps,
+    Config, Egress, Ingress, Keys, OperatorCa, Recordings, Store, Tracing,
+    erasure::RawErasure,
+    guessing::RawGuessing,
+    https::RawHttps,
+    log::{self, RawLog, RawPublish},
 };
 use bastion_core::limits;
 use ipnet::IpNet;
@@ -33,6 +36,10 @@ pub(super) struct Raw {
     hooks: PathBuf,
     #[serde(default)]
     keys: RawKeys,
+    #[serde(default)]
+    log: RawLog,
+    #[serde(default)]
+    publish: RawPublish,
     #[serde(default)]
     recordings: RawRecordings,
     #[serde(default)]
@@ -251,6 +258,7 @@ impl Raw {
                 gateway_host: inside(&self.keys.gateway_host),
                 notices: inside(&self.keys.notices),
             },
+            provable: log::check(self.log, self.publish, &dir)?,
             recordings: Recordings {
                 dir: inside(&self.recordings.dir),
                 provider_key: inside(&self.recordings.provider_key),

@@ -8,6 +8,7 @@ mod erasure;
 mod file;
 mod guessing;
 mod https;
+mod log;
 
 use file::{Raw, Wrong};
 pub use https::Https;
@@ -49,6 +50,8 @@ pub struct Config {
     pub extra_roots: Option<PathBuf>,
     /// Where the keys are.
     pub keys: Keys,
+    /// What makes the log provable.
+    pub provable: Provable,
     /// Where recordings go, and for whom they are sealed.
     pub recordings: Recordings,
     /// Where the keys of data subjects are, and how long nothing may be erased.
@@ -144,6 +147,17 @@ impl Keys {
             ("notice key", &self.notices),
         ]
     }
+}
+
+/// What makes the log provable to those who do not trust this machine.
+#[derive(Clone, Debug)]
+pub struct Provable {
+    /// This gateway's high-water mark, on another path than the store.
+    pub high_water: PathBuf,
+    /// How often an entry says that there is nothing else to say.
+    pub heartbeat: Duration,
+    /// The folder into which the log is published.
+    pub tiles: Option<PathBuf>,
 }
 
 /// Where recordings go, and for whom they are sealed.
@@ -373,6 +387,8 @@ mod tests {
             ("[guessing]", "[guessing]\nshut_out_seconds = 7200", "`guessing.shut_out_seconds`"),
             ("[guessing]", "[guessing]\nnever_shut_out = [\"all\"]", "`guessing.never_shut_out`"),
             ("[guessing]", "[guessing]\nnever_shut_out = [\"::/0\"]", "`guessing.never_shut_out`"),
+            ("[log]", "[log]\nheartbeat_minutes = 0", "`log.heartbeat_minutes`"),
+            ("[publish]", "[publish]\nfolders = \"x\"", "folders"),
             ("[notices]", "[notices]\nextra_root = \"x\"", "extra_root"),
             ("[notices]", "[https]\nlisten = \"x\"\n[notices]", "`https.listen`"),
             ("[notices]", "[https]\nlisten = \"[::]:443\"\n[notices]", "`https.certificate`"),

@@ -23,6 +23,7 @@
 mod answered;
 pub mod batch;
 mod change;
+pub mod epochs;
 pub mod erasure;
 pub mod head;
 pub mod hooks;
@@ -31,6 +32,7 @@ pub mod mark;
 pub mod open;
 pub mod projection;
 mod proofs;
+pub mod publish;
 pub mod reading;
 pub mod recorded;
 pub mod recover;
@@ -59,6 +61,7 @@ use audit_schema::merkle::Frontier;
 use bastion_core::limits::{APPEND_WAIT_SECONDS_MAX, LEDGER_QUEUE_CHANGES_MAX};
 use futures_util::future::BoxFuture;
 use job::{Job, Purpose, Turn};
+use mark::Mark;
 use proofs::Tree;
 use signer::LogSigner;
 use std::{
@@ -76,10 +79,11 @@ pub struct Ledger {
 struct Shared {
     db: Db,
     keys: SubjectKeys,
-    origin: String,
+    names: Names,
     gateway: String,
     signer: Arc<dyn LogSigner>,
     tree: Arc<Tree>,
+    mark: Option<Arc<Mark>>,
     queue: mpsc::Sender<Job>,
     /// The size of the log as this gateway last saw it; whoever follows waits for it to change.
     size: watch::Receiver<u64>,
@@ -88,11 +92,19 @@ struct Shared {
     metrics: Arc<sequencer::Metrics>,
 }
 
+/// What a log is called.
+struct Names {
+    /// By the deployment that it is of, for good.
+    deployment: String,
+    /// In its checkpoints, until the epoch ends.
+    origin: String,
+}
+
 /// What a log is started from.
 struct Start {
     db: Db,
     opening: Opening,
-    origin: String,
+    names: Names,
     signer: Arc<dyn LogSigner>,
     tree: Arc<Tree>,
     head: head::Head,
@@ -101,7 +113,7 @@ struct Start {
 
 impl Ledger {
     fn start(start: Start) -> Self {
-        let Start { db, opening, origin, signer, tree, head, conn } = start;
+        let Start { db, opening, names, signer, tree, head, conn } = start;
         let (queue, jobs) = mpsc::channel(LEDGER_QUEUE_CHANGES_MAX);
         let (size_seen, size) = watch::channel(head.size());
         let (close, closing) = watch::channel(false);
@@ -118,8 +130,8 @@ impl Ledger {
             trouble: trouble_seen,
             answered: Answered {
                 tree: Arc::clone(&tree),
-                mark: opening.mark,
-                origin: origin.clone(),
+                mark: opening.mark.clone(),
+                origin: names.origin.clone(),
             },
             metrics: Arc::clone(&metrics),
             exclusive: opening.exclusive,
@@ -130,10 +142,11 @@ impl Ledger {
         let shared = Shared {
             db,
             keys,
-            origin,
+            names,
             gateway,
             signer,
             tree,
+            mark: opening.mark,
             queue,
             size,
             trouble,
@@ -255,7 +268,19 @@ impl Ledger {
 
     /// The log's name: the first line of its checkpoints.
     pub fn origin(&self) -> &str {
-        &self.shared.origin
+        &self.shared.names.origin
+    }
+
+    /// The name of the deployment, which is the log's first name.
+    pub fn deployment(&self) -> &str {
+        &self.shared.names.deployment
+    }
+
+    /// What the log's folders are called after it: nothing in its first epoch, so that each epoch
+    /// is published beside the one before.
+    pub fn epoch_folder(&self) -> &str {
+        let Names { deployment, origin } = &self.shared.names;
+        origin.strip_prefix(deployment.as_str()).unwrap_or_default().trim_start_matches('/')
     }
 
     /// The name of this gateway, as entries have it.

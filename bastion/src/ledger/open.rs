@@ -6,7 +6,7 @@
 //! without losing the proof. `bastion audit verify` looks at all of it.
 
 use super::{
-    Batch, Hooks, Ledger, LedgerError, NewEntry, Start,
+    Batch, Hooks, Ledger, LedgerError, Names, NewEntry, Start, epochs,
     head::Head,
     mark::{Mark, Remembered},
     proofs::Tree,
@@ -171,7 +171,9 @@ impl Ledger {
 
     /// Opens the log, after checking its end.
     pub async fn open(db: Db, opening: Opening) -> Result<Self, OpenError> {
-        let origin = genesis(&db, &opening.signing).await?;
+        let epochs = epochs::read(&db).await?;
+        let origin = epochs::name(&epochs, &opening.signing)?;
+        let deployment = epochs.first().map_or_else(String::new, |first| first.origin.clone());
         check_key_store(&db, &opening.keys).await?;
         let conn = match opening.exclusive {
             true => Some(writer_of(&db, &opening.gateway).await?),
@@ -179,9 +181,12 @@ impl Ledger {
         };
         let head = verify_tail(&db, &opening.keys).await?;
         let tree = Arc::new(Tree::new(db.clone(), &head));
-        rollback::check(&tree, &origin, &opening).await?;
+        for remembered in rollback::remembered(&opening) {
+            rollback::check_one(&tree, &epochs, remembered).await?;
+        }
         let signer = signer(&opening, &origin)?;
-        Ok(Self::start(Start { db, opening, origin, signer, tree, head, conn }))
+        let names = Names { deployment, origin };
+        Ok(Self::start(Start { db, opening, names, signer, tree, head, conn }))
     }
 
     /// Checks the whole log against its head. Answers how many entries there are.
@@ -208,25 +213,8 @@ async fn check_key_store(db: &Db, keys: &SubjectKeys) -> Result<(), OpenError> {
     }
 }
 
-/// Entry 0, which must be of this key. Answers the log's name.
-async fn genesis(db: &Db, key: &Signing) -> Result<String, OpenError> {
-    let first = super::reading::lines(db, 0, 1).await?.next().await?;
-    let entry = first.ok_or_else(|| OpenError::Mismatch("the log is empty".into()))?.entry;
-    match entry.event() {
-        Some(Event::Genesis { log_key, origin, .. })
-            if vkey(key, &origin).is_ok_and(|ours| ours.to_string() == log_key) =>
-        {
-            Ok(origin)
-        }
-        Some(Event::Genesis { origin, .. }) => Err(OpenError::Mismatch(format!(
-            "the log {origin} belongs to another key than the one configured"
-        ))),
-        _ => Err(OpenError::Broken { seq: 0, fault: "it is not a genesis".into() }),
-    }
-}
-
 /// The verifier key of a log: `name+hash+base64`.
-fn vkey(signing: &Signing, origin: &str) -> Result<Vkey, BadVkey> {
+pub(super) fn vkey(signing: &Signing, origin: &str) -> Result<Vkey, BadVkey> {
     match signing {
         Signing::Key(key) => Vkey::new(origin, key.verifying_key()),
         Signing::Signer(signer) => Ok(signer.vkey()),

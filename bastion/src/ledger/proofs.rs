@@ -9,6 +9,8 @@ use super::{
     Ledger, LedgerError,
     batch::Pending,
     head::Head,
+    publish::Folder,
+    reading::lines_raw,
     signer::{HeadToSign, SignError},
     tail::{Node, Tail, fold, nodes_of},
 };
@@ -33,6 +35,8 @@ pub(super) struct Tree {
     db: Db,
     tail: Mutex<Tail>,
     recent: Mutex<VecDeque<Pending>>,
+    /// The tiles of the log up to a head.
+    tiles: Mutex<Option<(Folder, TreeHead)>>,
 }
 
 /// What is to be signed of some entries: a head, the entries, and the proofs that they are in it
@@ -61,7 +65,7 @@ pub struct Signed {
 impl Tree {
     pub fn new(db: Db, head: &Head) -> Self {
         let tail = Mutex::new(Tail::after(head.frontier()));
-        Self { db, tail, recent: Mutex::default() }
+        Self { db, tail, recent: Mutex::default(), tiles: Mutex::default() }
     }
 
     /// A batch of this gateway is durable. Entries that came in from others before it are read
@@ -154,8 +158,11 @@ impl Tree {
                 }
             }
         }
+        found.extend(self.from_tiles(&deep).await);
         for node in deep {
-            found.insert(node, hash_again(&self.db, node).await?);
+            if !found.contains_key(&node) {
+                found.insert(node, hash_again(&self.db, node).await?);
+            }
         }
         let root = |range: &Range<u64>| {
             let nodes = nodes_of(range);
@@ -163,6 +170,33 @@ impl Tree {
         };
         let roots = ranges.iter().map(|range| root(range).ok_or_else(|| missing(range.end)));
         roots.collect()
+    }
+
+    /// The log is published up to a head: its tiles are a shorter way to old nodes.
+    pub fn published(&self, folder: Folder, head: TreeHead) {
+        *self.tiles.lock().unwrap_or_else(PoisonError::into_inner) = Some((folder, head));
+    }
+
+    /// The nodes that the tiles have; a tile that does not fit the head is not used, and the
+    /// lines are read instead.
+    async fn from_tiles(&self, nodes: &[Node]) -> Vec<(Node, Hash)> {
+        let tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some((folder, head)) = tiles else { return Vec::new() };
+        let published = |node: &Node| node.leaves().end <= head.size;
+        let nodes: Vec<_> = nodes.iter().copied().filter(published).collect();
+        if nodes.is_empty() {
+            return Vec::new();
+        }
+        let ranges: Vec<_> = nodes.iter().map(Node::leaves).collect();
+        let read = tokio::task::spawn_blocking(move || folder.roots(&ranges, head)).await;
+        match read {
+            Ok(Ok(roots)) => nodes.into_iter().zip(roots).collect(),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the published tiles cannot be used");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        }
     }
 
     /// The proof that the log of one size extends the one of another.
@@ -236,6 +270,32 @@ impl Ledger {
         Err(LedgerError::Unavailable("others have checkpoints signed all the time".into()))
     }
 
+    /// A signed head, and the proof that an entry is in it.
+    pub async fn proven(&self, seq: u64) -> Result<(Signed, Vec<Hash>), LedgerError> {
+        let tree = &self.shared.tree;
+        let leaf = merkle::leaf_hash(&tree.line(seq).await?);
+        let signed = self.signed().await?;
+        let proof = tree.inclusion((seq, &leaf), &signed.head).await?;
+        Ok((signed, proof))
+    }
+
+    /// The heads of two sizes, and the proof that the larger extends the smaller.
+    pub async fn consistency(
+        &self,
+        old: u64,
+        new: u64,
+    ) -> Result<(TreeHead, TreeHead, Vec<Hash>), LedgerError> {
+        let tree = &self.shared.tree;
+        tree.head_from(new).await?;
+        let (was, is) = (tree.follow(old).await?, tree.follow(new).await?);
+        let proof = tree.consistency(old, &is).await?;
+        merkle::verify_consistency(&was, &is, &proof).map_err(|bad| {
+            let fault = format!("{old} to {new}: {bad}; run `bastion audit verify`");
+            LedgerError::Unavailable(fault)
+        })?;
+        Ok((was, is, proof))
+    }
+
     /// The signed head as its note alone.
     pub async fn checkpoint(&self) -> Result<String, LedgerError> {
         self.signed().await.map(|signed| signed.note)
@@ -259,18 +319,13 @@ async fn line(db: &Db, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
 
 /// The leaf hashes of a range that is in the log.
 async fn leaves(db: &Db, range: Range<u64>) -> Result<Vec<Hash>, StoreError> {
-    let sql = "SELECT line FROM entries WHERE seq >= $1 AND seq < $2 ORDER BY seq";
-    let rows = db.rows(sql, &args![range.start, range.end]).await?;
-    if rows.len() as u64 != range.end - range.start {
-        let fault = format!("entries are missing between {} and {}", range.start, range.end);
-        return Err(StoreError::failed(fault));
-    }
-    rows.iter().map(|row| row.bytes(0).map(|line| merkle::leaf_hash(&line))).collect()
+    let lines = lines_raw(db, range).await?;
+    Ok(lines.iter().map(|line| merkle::leaf_hash(line)).collect())
 }
 
 /// A node from the lines below it: slow where there are many.
 async fn hash_again(db: &Db, node: Node) -> Result<Hash, StoreError> {
-    let (mut at, end) = (node.index << node.level, (node.index + 1) << node.level);
+    let Range { start: mut at, end } = node.leaves();
     let mut frontier = Frontier::new();
     while at < end {
         let next = end.min(at + LINES_READ_AT_ONCE);

@@ -177,6 +177,16 @@ pub async fn lines(db: &Db, from: u64, to: u64) -> Result<Lines, ReadError> {
     Ok(Lines::new(db.clone(), from.min(to)..to))
 }
 
+/// The lines of a range that is in the log, as they are stored, unchecked.
+pub(super) async fn lines_raw(db: &Db, range: Range<u64>) -> Result<Vec<Vec<u8>>, StoreError> {
+    let rows = db.rows(RANGE, &args![range.start, range.end]).await?;
+    if rows.len() as u64 != range.end.saturating_sub(range.start) {
+        let fault = format!("entries are missing between {} and {}", range.start, range.end);
+        return Err(StoreError::failed(fault));
+    }
+    rows.iter().map(|row| row.bytes(1)).collect()
+}
+
 /// The openings of a range of entries, by entry and field, as far as they were not erased.
 pub(super) async fn openings(
     db: &Db,

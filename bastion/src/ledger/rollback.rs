@@ -6,6 +6,7 @@
 //! root at the size that they remember.
 
 use super::{
+    epochs::Epoch,
     mark::Remembered,
     open::{OpenError, Opening},
     proofs::Tree,
@@ -43,6 +44,20 @@ pub enum Lost {
         /// How many entries there were.
         remembered: u64,
     },
+    /// More of an earlier epoch was lost than its end says.
+    #[error(
+        "{who} remembers {remembered} entries of {origin}, more than were said to be lost when the \
+         log went on under another name. Not started: put the newest store back, or keep this \
+         gateway's mark aside as evidence and tell the customers"
+    )]
+    More {
+        /// Who remembers.
+        who: String,
+        /// The name.
+        origin: String,
+        /// How many entries there were.
+        remembered: u64,
+    },
     /// It has gone on under a name that the store does not know.
     #[error(
         "{who} remembers the log as {origin}, which this store has never heard of: an older \
@@ -66,21 +81,29 @@ pub(super) fn remembered(opening: &Opening) -> Vec<(String, Remembered)> {
     mark.into_iter().chain(opening.remembered.iter().cloned()).collect()
 }
 
-/// Refuses a log that is not what is remembered.
-pub(super) async fn check(tree: &Tree, origin: &str, opening: &Opening) -> Result<(), OpenError> {
-    for (who, Remembered { origin: name, head }) in remembered(opening) {
-        if name != origin {
-            return Err(Lost::Unknown { who, origin: name }.into());
-        }
-        let now = tree.head().await.map_err(OpenError::Tree)?;
-        if now.size < head.size {
-            let (size, remembered) = (now.size, head.size);
-            return Err(Lost::Shorter { who, size, remembered }.into());
-        }
-        let proof = tree.consistency(head.size, &now).await.map_err(OpenError::Tree)?;
-        if merkle::verify_consistency(&head, &now, &proof).is_err() {
-            return Err(Lost::Other { who, remembered: head.size }.into());
-        }
+/// Refuses a log that is not what somebody remembers.
+pub(super) async fn check_one(
+    tree: &Tree,
+    epochs: &[Epoch],
+    (who, Remembered { origin, head }): (String, Remembered),
+) -> Result<(), OpenError> {
+    let place = epochs.iter().position(|epoch| epoch.origin == origin);
+    let after = place.map(|place| epochs.get(place + 1));
+    match after {
+        None => return Err(Lost::Unknown { who, origin }.into()),
+        // An epoch that ended: what it lost was said, if it was no more than this.
+        Some(Some(next)) if head.size <= next.old_size => return Ok(()),
+        Some(Some(_)) => return Err(Lost::More { who, origin, remembered: head.size }.into()),
+        Some(None) => {}
+    }
+    let now = tree.head().await.map_err(OpenError::Tree)?;
+    if now.size < head.size {
+        let (size, remembered) = (now.size, head.size);
+        return Err(Lost::Shorter { who, size, remembered }.into());
+    }
+    let proof = tree.consistency(head.size, &now).await.map_err(OpenError::Tree)?;
+    if merkle::verify_consistency(&head, &now, &proof).is_err() {
+        return Err(Lost::Other { who, remembered: head.size }.into());
     }
     Ok(())
 }

@@ -21,6 +21,13 @@ pub(super) struct Node {
     pub index: u64,
 }
 
+impl Node {
+    /// The leaves that it is the root over.
+    pub fn leaves(&self) -> Range<u64> {
+        self.index << self.level..(self.index + 1) << self.level
+    }
+}
+
 /// The newest part of the tree.
 #[derive(Clone, Debug)]
 pub(super) struct Tail {

@@ -12,3 +12,25 @@ pub const TAIL_LEAVES_MAX: usize = 131_072;
 
 /// Lines of this gateway's last entries that are kept in memory: a login's own are among them.
 pub const RECENT_LINES_MAX: usize = 2048;
+
+/// The longest time between two heartbeats, in minutes: a day.
+pub const HEARTBEAT_MINUTES_MAX: u64 = 1_440;
+
+/// How long entries gather before they are published, in milliseconds: one round for many.
+pub const PUBLISH_MILLIS: u64 = 1_000;
+
+/// Publishing that has not worked for so long is an alarm, in seconds.
+pub const PUBLISH_LATE_SECONDS: u64 = 60;
+
+/// Published files that are flushed one by one in a round; more are flushed with the whole disk.
+pub const PUBLISHED_FILES_FLUSHED_ONE_BY_ONE_MAX: usize = 16;
+
+/// Published files that are held in memory: 64 bundles of 4 KiB entries are 64 MiB, of usual ones
+/// a tenth.
+pub const PUBLISHED_FILES_AT_ONCE: usize = 64;
+
+/// The largest published file: 256 entries of 65,535 bytes and their lengths.
+pub const TILE_FILE_BYTES_MAX: u64 = 256 * (65_535 + 2);
+
+/// Epochs of one log: each is the ceremony after a loss.
+pub const EPOCHS_MAX: usize = 64;

@@ -1,15 +1,20 @@
 //! `audit …`: ask the log, show an entry, verify it, sign its head, hand it out.
 
+mod entries;
 mod erase;
 pub(in crate::api) mod facts;
 pub(in crate::api) mod hold;
+mod lost;
 mod prove;
+mod publish;
 mod query;
 
 use super::{Call, Fault, Reply};
+
 use audit_schema::time::Timestamp;
-use bastion_core::id::CustomerId;
+use bastion_core::{consent::FreeText, id::CustomerId};
 use clap::{Args, Subcommand, ValueEnum};
+pub use lost::Lost;
 use std::path::PathBuf;
 
 /// `audit …`
@@ -72,6 +77,66 @@ Examples:
         /// What the commitments open to, instead of the entries
         #[arg(long)]
         openings: bool,
+    },
+    /// Prove that an entry is in the log: a C2SP tlog-proof, which `audit-verify proof` checks
+    #[command(after_help = "\
+Whoever has the entry's line (`audit export`) and the log's key can check it without us.
+
+Example:
+  audit prove 41 > 41.tlog-proof")]
+    Prove {
+        /// Its number
+        seq: u64,
+    },
+    /// Prove that the log of one size is the beginning of the log of another
+    #[command(after_help = "\
+Without a second size: up to now, with the signed checkpoint, as a C2SP witness would be asked.
+
+Examples:
+  audit consistency 4711
+  audit consistency 4711 9000 --json")]
+    Consistency {
+        /// The smaller size: of a checkpoint that you kept
+        old: u64,
+        /// The larger one; now, if left out
+        new: Option<u64>,
+    },
+    /// Publish the log into a folder of this machine, once: C2SP tlog-tiles
+    #[command(after_help = "\
+The gateway publishes by itself into the folder of its configuration; this writes a copy, or adds
+to one. Check it with `audit-verify tiles DIR --vkey KEY`.
+
+Example:
+  bastion audit publish --to /mnt/auditor/tiles")]
+    Publish {
+        /// The folder; made if there is none
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// After a loss: go on under another name, and say what is lost (on the gateway's own machine,
+    /// while it does not run)
+    #[command(after_help = "\
+A start that finds less of the log than somebody remembers refuses, and names the range.
+
+Example:
+  bastion audit new-epoch --lost 4711-4902 --reason 'disk of db-1 died, backup of 03:00'")]
+    NewEpoch {
+        /// The entries that are gone, both ends included
+        #[arg(long, value_name = "FROM-TO")]
+        lost: Lost,
+        /// Why
+        #[arg(long)]
+        reason: FreeText,
+    },
+    /// Where a gateway's high-water mark is gone for good: make one at the log as it is (on the
+    /// gateway's own machine, while it does not run)
+    #[command(
+        after_help = "Example:\n  bastion audit new-mark --reason 'disk of the keys replaced'"
+    )]
+    NewMark {
+        /// Why
+        #[arg(long)]
+        reason: FreeText,
     },
 }
 
@@ -171,14 +236,20 @@ pub struct Verify {
 pub(super) async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
     match verb {
         Verb::Query(query) => query::run(call, &query).await,
-        Verb::Show { seq } => prove::show(call, seq).await,
-        Verb::Verify(verify) => prove::verify(call, &verify).await,
+        Verb::Show { seq } => entries::show(call, seq).await,
+        Verb::Verify(verify) => entries::verify(call, &verify).await,
         Verb::Erase(ask) => erase::run(call, *ask).await,
         Verb::Hold(verb) => hold::run(call, verb).await,
         Verb::Checkpoint { key } => prove::checkpoint(call, key).await,
         Verb::Export { customer, openings } => {
-            prove::export(call, customer.as_ref(), openings).await
+            entries::export(call, customer.as_ref(), openings).await
         }
+        Verb::Prove { seq } => prove::prove(call, seq).await,
+        Verb::Consistency { old, new } => prove::consistency(call, old, new).await,
+        Verb::Publish { to } => publish::run(call, &to).await,
+        Verb::NewEpoch { .. } | Verb::NewMark { .. } => Err(Fault::Conflict(
+            "this is done on the gateway's own machine, while it does not run".into(),
+        )),
     }
 }
 

@@ -1,0 +1,167 @@
+//! The log of a deployment: opened with everybody who remembers it, and the two ceremonies for
+//! when it is not what they remember.
+
+use super::StartError;
+use crate::{
+    args,
+    config::Config,
+    keyfile,
+    ledger::{
+        Batch, ChangeError, Ledger, NewEntry, Opening, SubjectKeys,
+        epochs::{self, EpochError, NewEpoch, Tell},
+        mark::{Mark, Remembered},
+    },
+    notices::{Notice, enqueue},
+    store::{Db, Options},
+};
+use audit_schema::{
+    checkpoint::{self, Vkey},
+    event::{Actor, Event},
+    tile::CHECKPOINT_PATH,
+};
+use bastion_core::{id::CustomerId, limits::EPOCHS_MAX};
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    fs,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Opens the log of a deployment that no gateway serves.
+pub(super) async fn open(config: &Config) -> Result<Ledger, StartError> {
+    let db = Db::open(&config.store.url(), Options::OPEN).await?;
+    let keys = SubjectKeys::open(&config.erasure.keys).await?;
+    let opening = opening(config, keys)?;
+    if opening.mark.as_ref().is_none_or(|mark| mark.last().is_none())
+        && has_run(&db, config).await?
+    {
+        return Err(StartError::MarkGone(config.provable.high_water.clone()));
+    }
+    let ledger = Ledger::open(db, opening).await?;
+    if ledger.deployment() != config.origin {
+        return Err(StartError::Origin {
+            config: config.origin.clone(),
+            log: ledger.deployment().to_owned(),
+        });
+    }
+    Ok(ledger)
+}
+
+/// What this gateway brings to its log, with what is remembered of it.
+pub(super) fn opening(config: &Config, keys: SubjectKeys) -> Result<Opening, StartError> {
+    let log_key = keyfile::read_log_key(&config.keys.log)?;
+    let path = &config.provable.high_water;
+    let mark = Mark::open(path).map_err(|error| StartError::Io(path.clone(), error))?;
+    let public = log_key.verifying_key();
+    let mut opening = Opening::new(config.gateway.clone(), log_key, keys).marked(Arc::new(mark));
+    for (file, note) in published(config) {
+        let origin = note.lines().next().unwrap_or_default();
+        let vkey = Vkey::new(origin, public).ok();
+        match vkey.and_then(|vkey| checkpoint::verify(&note, &vkey).ok()) {
+            Some(found) => {
+                let who = format!("the published checkpoint {}", file.display());
+                let remembered = Remembered { origin: origin.to_owned(), head: found.head() };
+                opening = opening.remembered_by(who, remembered);
+            }
+            // Somebody else's, or spoilt: the publisher says so, and it proves nothing here.
+            None => tracing::warn!(file = %file.display(), "not a checkpoint of this log's key"),
+        }
+    }
+    Ok(opening)
+}
+
+/// The checkpoints in the published folder, of each epoch.
+fn published(config: &Config) -> Vec<(PathBuf, String)> {
+    let Some(folder) = &config.provable.tiles else { return Vec::new() };
+    let epochs = (2..=EPOCHS_MAX).map(|number| folder.join(format!("epoch-{number}")));
+    let folders = std::iter::once(folder.clone()).chain(epochs);
+    let found = folders.map(|folder| folder.join(CHECKPOINT_PATH));
+    found.filter_map(|file| fs::read_to_string(&file).ok().map(|note| (file, note))).collect()
+}
+
+/// A gateway that has run has a mark: where it is gone, nothing could tell an older backup.
+async fn has_run(db: &Db, config: &Config) -> Result<bool, StartError> {
+    let sql = "SELECT value FROM settings WHERE key = $1";
+    Ok(db.row_opt(sql, &args![format!("gateway.{}", config.gateway)]).await?.is_some())
+}
+
+/// Why a ceremony was not held.
+#[derive(Debug, thiserror::Error)]
+pub enum CeremonyError {
+    /// The deployment cannot be opened.
+    #[error("{0}")]
+    Start(#[from] StartError),
+    /// No epoch begins.
+    #[error("{0}")]
+    Epoch(#[from] EpochError),
+    /// The mark is there.
+    #[error("the high-water mark {0} is there: nothing to make anew")]
+    Marked(PathBuf),
+}
+
+/// After a loss: the log goes on under another name, which this answers.
+pub async fn new_epoch(
+    config: &Config,
+    lost: RangeInclusive<u64>,
+    (actor, reason): (Actor, String),
+) -> Result<String, CeremonyError> {
+    let opened = Db::open(&config.store.url(), Options::OPEN).await;
+    let db = opened.map_err(StartError::from)?;
+    let keys = SubjectKeys::open(&config.erasure.keys).await.map_err(StartError::from)?;
+    let range = (*lost.start(), *lost.end());
+    let tell: Tell = Box::new(move |batch, first| Box::pin(tell_customers(batch, first, range)));
+    let new = NewEpoch { lost, reason, actor, tell };
+    let origin = epochs::begin(&db, &opening(config, keys)?, new).await?;
+    db.close().await;
+    Ok(origin)
+}
+
+/// Every customer hears what was lost.
+async fn tell_customers(
+    batch: &mut Batch,
+    first: u64,
+    lost: (u64, u64),
+) -> Result<(), ChangeError> {
+    let entered = batch.appended_from(first)?;
+    let whose: BTreeMap<CustomerId, u64> =
+        entered.into_iter().filter_map(|(customer, seq)| Some((customer?, seq))).collect();
+    for (customer, seq) in &whose {
+        let facts = json!({ "lost_from": lost.0, "lost_to": lost.1 });
+        enqueue(batch, &Notice { customer, kind: "log.epoch", seq: *seq, facts }).await?;
+    }
+    Ok(())
+}
+
+/// A gateway whose mark is gone for good gets another, at the log as it is: an entry says so.
+pub async fn new_mark(
+    config: &Config,
+    (actor, reason): (Actor, String),
+) -> Result<u64, CeremonyError> {
+    let opened = Db::open(&config.store.url(), Options::OPEN).await;
+    let db = opened.map_err(StartError::from)?;
+    let keys = SubjectKeys::open(&config.erasure.keys).await.map_err(StartError::from)?;
+    let opening = opening(config, keys)?;
+    if opening.mark.as_ref().is_some_and(|mark| mark.last().is_some()) {
+        return Err(CeremonyError::Marked(config.provable.high_water.clone()));
+    }
+    // The published folder is still asked: it may remember more.
+    let ledger = Ledger::open(db, opening).await.map_err(StartError::from)?;
+    let gateway = config.gateway.clone();
+    let renewed = ledger.record("new mark", move |batch| {
+        Box::pin(async move {
+            let event = Event::LogMark { gateway, size: batch.next_seq() };
+            let entry = NewEntry::new(actor, event).with("reason", reason);
+            batch.append_for_everybody(entry).await
+        })
+    });
+    let seq = renewed.await.map_err(StartError::from)?.seq();
+    ledger.close().await;
+    Ok(seq)
+}
+
+/// Where the log of this epoch is published.
+pub fn published_folder(config: &Config, ledger: &Ledger) -> Option<PathBuf> {
+    config.provable.tiles.as_deref().map(|folder: &Path| folder.join(ledger.epoch_folder()))
+}
