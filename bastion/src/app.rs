@@ -88,6 +88,9 @@ pub enum StartError {
     /// The roots for webhooks are not usable.
     #[error("{0}")]
     Trust(String),
+    /// Nobody can be told of alarms as it is configured.
+    #[error("{0}")]
+    Alarms(String),
     /// The recorder cannot start.
     #[error("{0}")]
     Recorder(#[from] crate::relay::recording::RecorderError),

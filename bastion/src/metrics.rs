@@ -41,6 +41,8 @@ pub enum Alarm {
     Mark,
     /// The log is not published.
     Publishing,
+    /// No heartbeat is entered.
+    Heartbeat,
     /// Recordings cannot be written.
     Recording,
     /// The query index does not follow the log.
@@ -52,11 +54,12 @@ pub enum Alarm {
 }
 
 impl Alarm {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Log,
         Self::Signing,
         Self::Mark,
         Self::Publishing,
+        Self::Heartbeat,
         Self::Recording,
         Self::Projection,
         Self::Notices,
@@ -68,6 +71,7 @@ impl Alarm {
             Self::Signing => "signing",
             Self::Mark => "mark",
             Self::Publishing => "publishing",
+            Self::Heartbeat => "heartbeat",
             Self::Recording => "recording",
             Self::Projection => "projection",
             Self::Notices => "notices",

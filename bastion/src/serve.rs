@@ -10,9 +10,9 @@ use crate::{
     config::Config,
     ingress::{ListenError, Listener, Visitor},
     keyfile,
-    ledger::publish,
+    ledger::{heartbeat, publish},
     metrics::{self, Alarm, METRICS},
-    notices::{self, Courier, Trust},
+    notices::{self, Courier, Trust, alarms::Bell},
 };
 use bastion_core::limits::{VISITOR_TAKEN_MILLIS, VISITORS_WAITING_MAX};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -62,6 +62,7 @@ pub async fn run(
     let visiting = listener.visiting();
     let (stopping, stopped) = watch::channel(false);
     let mut tasks = background(&app, (socket, door), courier(&app)?);
+    tasks.spawn(notices::alarms::run(bell(&app)?));
     let mut listening = tokio::spawn(listener.serve(stopped));
     tokio::select! {
         () = stopping_time(&app, (serving, visiting), stop) => tracing::info!("stopping"),
@@ -118,6 +119,23 @@ fn courier(app: &App) -> Result<Courier, StartError> {
     })
 }
 
+/// What tells the provider's own people.
+fn bell(app: &App) -> Result<Bell, StartError> {
+    let config = &app.config;
+    let wrong = |setting: &str, why| StartError::Alarms(format!("alarms.{setting}: {why}"));
+    let hook = config.alarms.hook.as_deref().map(str::parse).transpose();
+    let webhook = config.alarms.webhook.as_deref().map(str::parse).transpose();
+    Ok(Bell {
+        origin: config.origin.clone(),
+        gateway: config.gateway.clone(),
+        hooks: config.hooks.clone(),
+        hook: hook.map_err(|why| wrong("hook", why))?,
+        webhook: webhook.map_err(|why| wrong("webhook", why))?,
+        trust: Trust::new(config.extra_roots.clone()).map_err(StartError::Trust)?,
+        key: keyfile::read_log_key(&config.keys.notices)?,
+    })
+}
+
 /// What runs beside the listener for the life of the gateway.
 fn background(
     app: &Arc<App>,
@@ -137,6 +155,7 @@ fn background(
     tasks.spawn(notices::run(courier));
     tasks.spawn(api::revocations::keep(Arc::clone(app)));
     tasks.spawn(index(Arc::clone(app)));
+    tasks.spawn(heartbeat::run(app.ledger.clone(), app.config.provable.heartbeat));
     if let Some(folder) = log::published_folder(&app.config, &app.ledger) {
         tasks.spawn(publish::run(app.ledger.clone(), folder));
     }

@@ -93,6 +93,7 @@ const TABLE: &[(&str, &[ActorKind])] = &[
     ("audit export", &[Approver, Officer, Local]),
     ("audit prove", &[Approver, Officer, Local]),
     ("audit consistency", &[Approver, Officer, Local]),
+    ("audit tile", &[Approver, Officer, Local]),
     ("audit publish", &[Local]),
     ("audit new-epoch", &[Local]),
     ("audit new-mark", &[Local]),

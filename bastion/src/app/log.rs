@@ -10,16 +10,21 @@ use crate::{
         Batch, ChangeError, Ledger, NewEntry, Opening, SubjectKeys,
         epochs::{self, EpochError, NewEpoch, Tell},
         mark::{Mark, Remembered},
+        open::Signing,
+        signer::LogSigner as _,
     },
     notices::{Notice, enqueue},
+    signer::Signer,
     store::{Db, Options},
 };
 use audit_schema::{
     checkpoint::{self, Vkey},
     event::{Actor, Event},
+    merkle::TreeHead,
     tile::CHECKPOINT_PATH,
 };
 use bastion_core::{id::CustomerId, limits::EPOCHS_MAX};
+use ed25519_dalek::VerifyingKey;
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -30,10 +35,10 @@ use std::{
 };
 
 /// Opens the log of a deployment that no gateway serves.
-pub(super) async fn open(config: &Config) -> Result<Ledger, StartError> {
+pub(super) async fn open(config: &Config, signer: Arc<Signer>) -> Result<Ledger, StartError> {
     let db = Db::open(&config.store.url(), Options::OPEN).await?;
     let keys = SubjectKeys::open(&config.erasure.keys).await?;
-    let opening = opening(config, keys)?;
+    let opening = opening(config, (signer, keys))?;
     if opening.mark.as_ref().is_none_or(|mark| mark.last().is_none())
         && has_run(&db, config).await?
     {
@@ -50,26 +55,79 @@ pub(super) async fn open(config: &Config) -> Result<Ledger, StartError> {
 }
 
 /// What this gateway brings to its log, with what is remembered of it.
-pub(super) fn opening(config: &Config, keys: SubjectKeys) -> Result<Opening, StartError> {
+pub(super) fn opening(
+    config: &Config,
+    (signer, keys): (Arc<Signer>, SubjectKeys),
+) -> Result<Opening, StartError> {
+    let public = *signer.vkey().key();
+    let head = signer.last_signed();
+    let opening = remembering(config, public, (Signing::Signer(signer), keys))?;
+    Ok(with_signers(opening, config, head))
+}
+
+/// The same with the key itself, for a ceremony that begins where a signer would refuse.
+async fn opening_by_hand(config: &Config) -> Result<Opening, StartError> {
+    let keys = SubjectKeys::open(&config.erasure.keys).await?;
     let log_key = keyfile::read_log_key(&config.keys.log)?;
+    let head = Signer::here(config)?.last_signed();
+    let opening =
+        remembering(config, log_key.verifying_key(), (Signing::Key(Box::new(log_key)), keys))?;
+    Ok(with_signers(opening, config, head))
+}
+
+fn with_signers(opening: Opening, config: &Config, head: TreeHead) -> Opening {
+    let what = Remembered { origin: config.provable.origin.clone(), head };
+    if head.size == 0 { opening } else { opening.remembered_by("the signer", what) }
+}
+
+fn remembering(
+    config: &Config,
+    public: VerifyingKey,
+    (signing, keys): (Signing, SubjectKeys),
+) -> Result<Opening, StartError> {
     let path = &config.provable.high_water;
     let mark = Mark::open(path).map_err(|error| StartError::Io(path.clone(), error))?;
-    let public = log_key.verifying_key();
-    let mut opening = Opening::new(config.gateway.clone(), log_key, keys).marked(Arc::new(mark));
+    let opening = Opening::signed_by(config.gateway.clone(), signing, keys).marked(Arc::new(mark));
+    let others = published_memories(config, public);
+    Ok(others.into_iter().fold(opening, |opening, (file, what)| {
+        // The last epoch's comes last.
+        let opening = match file.parent() {
+            Some(folder) => opening.published_in(folder, what.clone()),
+            None => opening,
+        };
+        opening.remembered_by(who_published(&file), what)
+    }))
+}
+
+/// Everybody who remembers the log, for whoever only looks.
+pub fn remembered(config: &Config) -> Result<Vec<(String, Remembered)>, StartError> {
+    let path = &config.provable.high_water;
+    let mark = Mark::read(path).map_err(|error| StartError::Io(path.clone(), error))?;
+    let mark = mark.map(|what| (format!("the high-water mark {}", path.display()), what));
+    let public = keyfile::read_log_key(&config.keys.log)?.verifying_key();
+    let others = published_memories(config, public).into_iter();
+    Ok(mark.into_iter().chain(others.map(|(file, what)| (who_published(&file), what))).collect())
+}
+
+/// What the published folder remembers.
+fn published_memories(config: &Config, public: VerifyingKey) -> Vec<(PathBuf, Remembered)> {
+    let mut memories = Vec::new();
     for (file, note) in published(config) {
         let origin = note.lines().next().unwrap_or_default();
         let vkey = Vkey::new(origin, public).ok();
         match vkey.and_then(|vkey| checkpoint::verify(&note, &vkey).ok()) {
             Some(found) => {
-                let who = format!("the published checkpoint {}", file.display());
-                let remembered = Remembered { origin: origin.to_owned(), head: found.head() };
-                opening = opening.remembered_by(who, remembered);
+                memories.push((file, Remembered { origin: origin.to_owned(), head: found.head() }));
             }
             // Somebody else's, or spoilt: the publisher says so, and it proves nothing here.
             None => tracing::warn!(file = %file.display(), "not a checkpoint of this log's key"),
         }
     }
-    Ok(opening)
+    memories
+}
+
+fn who_published(file: &Path) -> String {
+    format!("the published checkpoint {}", file.display())
 }
 
 /// The checkpoints in the published folder, of each epoch.
@@ -109,11 +167,10 @@ pub async fn new_epoch(
 ) -> Result<String, CeremonyError> {
     let opened = Db::open(&config.store.url(), Options::OPEN).await;
     let db = opened.map_err(StartError::from)?;
-    let keys = SubjectKeys::open(&config.erasure.keys).await.map_err(StartError::from)?;
     let range = (*lost.start(), *lost.end());
     let tell: Tell = Box::new(move |batch, first| Box::pin(tell_customers(batch, first, range)));
     let new = NewEpoch { lost, reason, actor, tell };
-    let origin = epochs::begin(&db, &opening(config, keys)?, new).await?;
+    let origin = epochs::begin(&db, &opening_by_hand(config).await?, new).await?;
     db.close().await;
     Ok(origin)
 }
@@ -141,8 +198,7 @@ pub async fn new_mark(
 ) -> Result<u64, CeremonyError> {
     let opened = Db::open(&config.store.url(), Options::OPEN).await;
     let db = opened.map_err(StartError::from)?;
-    let keys = SubjectKeys::open(&config.erasure.keys).await.map_err(StartError::from)?;
-    let opening = opening(config, keys)?;
+    let opening = opening_by_hand(config).await?;
     if opening.mark.as_ref().is_some_and(|mark| mark.last().is_some()) {
         return Err(CeremonyError::Marked(config.provable.high_water.clone()));
     }

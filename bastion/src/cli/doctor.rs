@@ -4,17 +4,16 @@
 //! without one. A line is OK, WARN (it works, but somebody should know) or FAIL (it does not work,
 //! or not safely); any FAIL makes the exit code 1.
 
-use super::Fault;
+use super::{Fault, provable};
 use crate::{
     app::policy,
     clock,
     config::{Config, Store},
     keyfile,
-    ledger::{SubjectKeys, open::verify_tail, reading},
+    ledger::{SubjectKeys, open::verify_tail},
     signer,
     store::{Db, Options},
 };
-use audit_schema::event::Event;
 use bastion_core::{escape, limits::DOCTOR_VMS_MAX};
 use nix::sys::statvfs::statvfs;
 use serde_json::json;
@@ -54,16 +53,16 @@ impl Verdict {
 
 /// What was found, in the order in which it was looked at.
 #[derive(Default)]
-struct Findings(Vec<(Verdict, &'static str, String)>);
+pub(super) struct Findings(Vec<(Verdict, &'static str, String)>);
 
 impl Findings {
-    fn ok(&mut self, what: &'static str, found: impl Into<String>) {
+    pub(super) fn ok(&mut self, what: &'static str, found: impl Into<String>) {
         self.0.push((Verdict::Ok, what, found.into()));
     }
-    fn warn(&mut self, what: &'static str, found: impl Into<String>) {
+    pub(super) fn warn(&mut self, what: &'static str, found: impl Into<String>) {
         self.0.push((Verdict::Warn, what, found.into()));
     }
-    fn fail(&mut self, what: &'static str, found: impl Into<String>) {
+    pub(super) fn fail(&mut self, what: &'static str, found: impl Into<String>) {
         self.0.push((Verdict::Fail, what, found.into()));
     }
     /// OK with a value, or FAIL with what went wrong.
@@ -102,8 +101,9 @@ pub fn run(config: &Config, args: &Args, as_json: bool) -> Result<ExitCode, Faul
             inventory(&db, args, &mut findings).await;
             db.close().await;
         }
-        if !runs {
-            listeners(config, &mut findings).await;
+        match runs {
+            true => provable::alarms(config, &mut findings).await,
+            false => listeners(config, &mut findings).await,
         }
     });
     let failed = findings.0.iter().any(|(verdict, ..)| *verdict == Verdict::Fail);
@@ -226,20 +226,7 @@ async fn log(config: &Config, db: &Db, findings: &mut Findings) {
         } else {
             findings.ok("clock", format!("{now}, after the last entry"));
         }
-    }
-    let genesis = match reading::lines(db, 0, 1).await {
-        Ok(mut lines) => lines.next().await.ok().flatten().and_then(|first| first.entry.event()),
-        Err(_) => None,
-    };
-    let ours = keyfile::read_log_key(&config.keys.log).ok().and_then(|key| {
-        let key = key.verifying_key();
-        audit_schema::checkpoint::Vkey::new(&config.origin, key).ok()
-    });
-    match (genesis, ours) {
-        (Some(Event::Genesis { log_key, .. }), Some(ours)) if log_key == ours.to_string() => {
-            findings.ok("log's key", "the one that entry 0 names");
-        }
-        _ => findings.fail("log's key", "not the one that entry 0 names: wrong key or origin"),
+        provable::look(config, db, &head, findings).await;
     }
     let in_force = policy::in_force(db).await.ok().flatten();
     let found = policy::of_folder(config).map(|policy| policy.digest()).ok();

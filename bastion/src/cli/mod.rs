@@ -10,6 +10,7 @@ mod doctor;
 pub mod init;
 mod local;
 mod policy;
+mod provable;
 mod replay;
 mod search;
 mod serve;

@@ -5,7 +5,7 @@ use super::{
     erasure::RawErasure,
     guessing::RawGuessing,
     https::RawHttps,
-    log::{self, RawLog, RawPublish},
+    log::{self, RawAlarms, RawLog, RawPublish},
 };
 use bastion_core::limits;
 use ipnet::IpNet;
@@ -40,6 +40,8 @@ pub(super) struct Raw {
     log: RawLog,
     #[serde(default)]
     publish: RawPublish,
+    #[serde(default)]
+    alarms: RawAlarms,
     #[serde(default)]
     recordings: RawRecordings,
     #[serde(default)]
@@ -237,8 +239,8 @@ impl Raw {
             return Err(Wrong("socket", "longer than 100 bytes; name a shorter path".into()));
         }
         let store = check_store(&self.store, &self.index, &dir)?;
+        let origin = check_origin(self.origin)?;
         Ok(Config {
-            origin: check_origin(self.origin)?,
             gateway: check_gateway(self.gateway)?,
             listen: check_listen(self.listen)?,
             erasure: self.erasure.check(&store, &dir)?,
@@ -258,7 +260,9 @@ impl Raw {
                 gateway_host: inside(&self.keys.gateway_host),
                 notices: inside(&self.keys.notices),
             },
-            provable: log::check(self.log, self.publish, &dir)?,
+            alarms: self.alarms.check(),
+            provable: log::check((self.log, self.publish), &dir, &origin)?,
+            origin,
             recordings: Recordings {
                 dir: inside(&self.recordings.dir),
                 provider_key: inside(&self.recordings.provider_key),

@@ -52,6 +52,8 @@ pub struct Config {
     pub keys: Keys,
     /// What makes the log provable.
     pub provable: Provable,
+    /// Who is told when something stops.
+    pub alarms: Alarms,
     /// Where recordings go, and for whom they are sealed.
     pub recordings: Recordings,
     /// Where the keys of data subjects are, and how long nothing may be erased.
@@ -152,12 +154,23 @@ impl Keys {
 /// What makes the log provable to those who do not trust this machine.
 #[derive(Clone, Debug)]
 pub struct Provable {
+    /// The log's name in checkpoints: the deployment's, until entries are lost.
+    pub origin: String,
     /// This gateway's high-water mark, on another path than the store.
     pub high_water: PathBuf,
     /// How often an entry says that there is nothing else to say.
     pub heartbeat: Duration,
     /// The folder into which the log is published.
     pub tiles: Option<PathBuf>,
+}
+
+/// Who of the provider's people is told when something stops.
+#[derive(Clone, Debug)]
+pub struct Alarms {
+    /// A program of the `hooks` folder.
+    pub hook: Option<String>,
+    /// Where it is posted.
+    pub webhook: Option<String>,
 }
 
 /// Where recordings go, and for whom they are sealed.
@@ -388,6 +401,7 @@ mod tests {
             ("[guessing]", "[guessing]\nnever_shut_out = [\"all\"]", "`guessing.never_shut_out`"),
             ("[guessing]", "[guessing]\nnever_shut_out = [\"::/0\"]", "`guessing.never_shut_out`"),
             ("[log]", "[log]\nheartbeat_minutes = 0", "`log.heartbeat_minutes`"),
+            ("[log]", "[log]\norigin = \"other.example\"", "`log.origin`"),
             ("[publish]", "[publish]\nfolders = \"x\"", "folders"),
             ("[notices]", "[notices]\nextra_root = \"x\"", "extra_root"),
             ("[notices]", "[https]\nlisten = \"x\"\n[notices]", "`https.listen`"),

@@ -6,6 +6,7 @@
 use super::{
     ChangeError,
     head::Head,
+    heartbeat::{self, Ends},
     recorded::{Entered, Stamp},
     subjects::{SubjectKeys, whose},
 };
@@ -280,6 +281,16 @@ impl Batch {
         };
         self.customers.heads.insert(id.to_owned(), CustomerHead { last, moved: false });
         Ok(last)
+    }
+
+    /// Where each customer's chain ends at this moment, this change included.
+    pub(super) async fn customer_ends(&mut self) -> Result<Ends, ChangeError> {
+        let rows = self.tx.rows("SELECT customer, seq, leaf FROM customer_heads", &[]).await?;
+        let mut ends: Ends = rows.iter().map(heartbeat::end).collect::<Result<_, _>>()?;
+        for (customer, head) in &self.customers.heads {
+            ends.extend(head.last.map(|last| (customer.clone(), last)));
+        }
+        Ok(ends)
     }
 
     // ---- for the writer -------------------------------------------------------------------------

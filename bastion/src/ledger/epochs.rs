@@ -64,6 +64,13 @@ pub(super) async fn read(db: &Db) -> Result<Vec<Epoch>, OpenError> {
     Ok(epochs)
 }
 
+/// The name and the verifier key under which a log goes on.
+pub async fn current(db: &Db) -> Result<(String, String), OpenError> {
+    let last = read(db).await?.pop();
+    let last = last.ok_or_else(|| OpenError::Mismatch("the log is empty".into()))?;
+    Ok((last.origin, last.log_key))
+}
+
 const KEY: &str = "log.epoch.";
 
 /// Where the epochs begin.
@@ -228,7 +235,8 @@ pub(super) fn name(epochs: &[Epoch], signing: &Signing) -> Result<String, OpenEr
     match vkey(signing, &last.origin) {
         Ok(ours) if ours.to_string() == last.log_key => Ok(last.origin.clone()),
         _ => Err(OpenError::Mismatch(format!(
-            "the log {} belongs to another key than the one configured",
+            "the log {} belongs to another key than the one configured: see `[log] origin` and \
+             `[keys] log`",
             last.origin
         ))),
     }

@@ -83,6 +83,14 @@ impl Mark {
         Ok(Self { path: path.to_path_buf(), state: Mutex::new(state) })
     }
 
+    /// What the mark in a file says, without making one.
+    pub fn read(path: &Path) -> io::Result<Option<Remembered>> {
+        match path.exists() {
+            true => Ok(Self::open(path)?.last()),
+            false => Ok(None),
+        }
+    }
+
     /// What it says; none before the first entry that was answered with it.
     pub fn last(&self) -> Option<Remembered> {
         self.state().last.clone()

@@ -26,6 +26,7 @@ mod change;
 pub mod epochs;
 pub mod erasure;
 pub mod head;
+pub mod heartbeat;
 pub mod hooks;
 mod job;
 pub mod mark;
@@ -43,6 +44,7 @@ pub mod signer;
 pub mod subjects;
 mod tail;
 mod wal;
+pub mod whole;
 mod write;
 
 pub use batch::{Batch, NewEntry};

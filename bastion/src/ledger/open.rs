@@ -10,6 +10,7 @@ use super::{
     head::Head,
     mark::{Mark, Remembered},
     proofs::Tree,
+    publish::Folder,
     reading::{Lines, ReadError, Verified},
     rollback::{self, Lost},
     sequencer::writer_of,
@@ -30,7 +31,7 @@ use audit_schema::{
 };
 use bastion_core::limits::TAIL_ENTRIES_CHECKED;
 use ed25519_dalek::SigningKey;
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 /// What a gateway brings to its log.
 pub struct Opening {
@@ -44,6 +45,8 @@ pub struct Opening {
     pub mark: Option<Arc<Mark>>,
     /// What others remember of the log, and who they are.
     pub remembered: Vec<(String, Remembered)>,
+    /// Where it is published, and up to which head: a shorter way to old nodes than the lines.
+    pub tiles: Option<(Folder, Remembered)>,
     /// The clock, and what tests put in its place.
     pub hooks: Hooks,
     /// Whether no other process may write under this gateway's name.
@@ -53,7 +56,7 @@ pub struct Opening {
 /// What signs a log.
 pub enum Signing {
     /// A key in this process.
-    Key(SigningKey),
+    Key(Box<SigningKey>),
     /// Something that keeps the key to itself.
     Signer(Arc<dyn LogSigner>),
 }
@@ -61,7 +64,7 @@ pub enum Signing {
 impl Opening {
     /// With the system's clock, and nothing that remembers.
     pub fn new(gateway: impl Into<String>, log_key: SigningKey, keys: SubjectKeys) -> Self {
-        Self::signed_by(gateway, Signing::Key(log_key), keys)
+        Self::signed_by(gateway, Signing::Key(Box::new(log_key)), keys)
     }
 
     /// The same, with a signer of any kind.
@@ -72,6 +75,7 @@ impl Opening {
             keys,
             mark: None,
             remembered: Vec::new(),
+            tiles: None,
             hooks: Hooks::default(),
             exclusive: true,
         }
@@ -80,6 +84,11 @@ impl Opening {
     /// With this gateway's high-water mark.
     pub fn marked(self, mark: Arc<Mark>) -> Self {
         Self { mark: Some(mark), ..self }
+    }
+
+    /// With the folder that it is published in, up to a head that its key signed.
+    pub fn published_in(self, root: &Path, what: Remembered) -> Self {
+        Self { tiles: Some((Folder::at(root), what)), ..self }
     }
 
     /// With what somebody remembers of the log.
@@ -181,6 +190,12 @@ impl Ledger {
         };
         let head = verify_tail(&db, &opening.keys).await?;
         let tree = Arc::new(Tree::new(db.clone(), &head));
+        // Those of an epoch before may hold what was lost.
+        if let Some((folder, what)) =
+            opening.tiles.as_ref().filter(|(_, what)| what.origin == origin)
+        {
+            tree.published(folder.clone(), what.head);
+        }
         for remembered in rollback::remembered(&opening) {
             rollback::check_one(&tree, &epochs, remembered).await?;
         }
@@ -213,6 +228,16 @@ async fn check_key_store(db: &Db, keys: &SubjectKeys) -> Result<(), OpenError> {
     }
 }
 
+/// Whether a log, which is only read, is all that somebody remembers.
+pub async fn check_remembered(
+    db: &Db,
+    head: &Head,
+    remembered: (String, Remembered),
+) -> Result<(), OpenError> {
+    let epochs = epochs::read(db).await?;
+    rollback::check_one(&Tree::new(db.clone(), head), &epochs, remembered).await
+}
+
 /// The verifier key of a log: `name+hash+base64`.
 pub(super) fn vkey(signing: &Signing, origin: &str) -> Result<Vkey, BadVkey> {
     match signing {
@@ -225,7 +250,7 @@ fn signer(opening: &Opening, origin: &str) -> Result<Arc<dyn LogSigner>, OpenErr
     match &opening.signing {
         Signing::Signer(signer) => Ok(Arc::clone(signer)),
         Signing::Key(key) => {
-            let key = KeyInProcess::new(key.clone(), origin, opening.mark.clone());
+            let key = KeyInProcess::new(SigningKey::clone(key), origin, opening.mark.clone());
             Ok(Arc::new(key.map_err(|bad| OpenError::Mismatch(format!("{origin}: {bad}")))?))
         }
     }

@@ -140,7 +140,8 @@ impl Tree {
         if size == 0 {
             return Ok(Frontier::new().head());
         }
-        let found = self.roots(&[0..size]).await?;
+        let whole = std::iter::once(0..size).collect::<Vec<_>>();
+        let found = self.roots(&whole).await?;
         let root = found.first().copied().ok_or_else(|| missing(size))?;
         Ok(TreeHead { size, root })
     }
@@ -294,6 +295,11 @@ impl Ledger {
             LedgerError::Unavailable(fault)
         })?;
         Ok((was, is, proof))
+    }
+
+    /// The roots of subtrees of the log as it is signed, in their order.
+    pub async fn roots(&self, ranges: &[Range<u64>]) -> Result<Vec<Hash>, LedgerError> {
+        self.shared.tree.roots(ranges).await
     }
 
     /// The signed head as its note alone.

@@ -35,8 +35,8 @@ pub enum SignError {
     Behind(TreeHead),
     /// The head does not extend what was signed before. Never retried.
     #[error(
-        "entries that a checkpoint of {} entries covers are not in this log of {}: not signed; keep \
-         the store as it is and run `bastion doctor`", .last.size, .asked.size
+        "entries that a checkpoint of {} entries covers are not in this log of {}: not signed; \
+         keep the store as it is and run `bastion doctor`", .last.size, .asked.size
     )]
     Fork {
         /// What was signed.

@@ -11,6 +11,7 @@
 //!  "origin":"bastion.example","seq":42,"time":"2026-11-24T08:02:00.000001Z","v":1}
 //! ```
 
+pub mod alarms;
 pub mod deliver;
 mod hook;
 mod trust;

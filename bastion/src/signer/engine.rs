@@ -91,10 +91,12 @@ impl Engine {
         let log_key = keyfile::read_log_key(&config.keys.log)?;
         let folder = folder(config);
         keyfile::make_private_dir(&folder)?;
-        let state = State::open(&folder, (&config.gateway, &config.origin));
+        // The log may go on under another name than the deployment's.
+        let log = &config.provable.origin;
+        let state = State::open(&folder, (&config.gateway, log));
         Ok(Self {
             user_ca: keyfile::read_ssh(&config.keys.user_ca)?,
-            vkey: Vkey::new(&config.origin, log_key.verifying_key())?,
+            vkey: Vkey::new(log, log_key.verifying_key())?,
             log_key,
             origin: config.origin.clone(),
             state: state.map_err(|error| EngineError::State(folder, error))?,

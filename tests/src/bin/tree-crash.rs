@@ -1,5 +1,5 @@
-//! Appends, publishes and signs until it is killed: `tree-crash STORE FOLDER MARK KEYS`, for a test of
-//! what is left then.
+//! Appends, publishes and signs until it is killed: `tree-crash STORE FOLDER MARK KEYS`, for a
+//! test of what is left then.
 //!
 //! Prints a line for each entry that was answered (`entry SEQ LEAF`) and for each checkpoint that
 //! was signed (`signed SIZE ROOT`), as soon as it is so.

@@ -80,10 +80,6 @@ impl World {
             None => format!("sqlite:{}", self.file().display()),
         }
     }
-    /// The name of its database, on PostgreSQL.
-    pub fn database(&self) -> &str {
-        &self.database
-    }
     pub fn file(&self) -> PathBuf {
         self.dir.join("bastion.db")
     }

@@ -50,7 +50,7 @@ async fn copy(from: &World, to: &World) {
         }
         Some(cluster) => {
             let beside = cluster.url_of("template1");
-            let (name, whole) = (to.database(), from.database());
+            let (name, whole) = (database(to), database(from));
             let drop = format!("DROP DATABASE {name}");
             from.script_as(&beside, &drop).await.expect("drops");
             let copy = format!("CREATE DATABASE {name} TEMPLATE {whole}");
@@ -66,6 +66,13 @@ async fn copy(from: &World, to: &World) {
             copied.expect("copies");
         }
     }
+}
+
+/// The name of a store's database: the last part of its URL's path.
+fn database(world: &World) -> String {
+    let url = world.url();
+    let path = url.split('?').next().unwrap_or_default();
+    path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 /// Many backups, each put back after the log has gone on.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod folder;
+mod heartbeats;
 mod kills;
 mod loses;
 mod publishes;

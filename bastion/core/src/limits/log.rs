@@ -34,3 +34,15 @@ pub const TILE_FILE_BYTES_MAX: u64 = 256 * (65_535 + 2);
 
 /// Epochs of one log: each is the ceremony after a loss.
 pub const EPOCHS_MAX: usize = 64;
+
+/// How long to wait when no heartbeat could be entered, in seconds.
+pub const HEARTBEAT_RETRY_SECONDS: u64 = 30;
+
+/// Entries that may wait to be published before `doctor` finds it odd: a second of the busiest log.
+pub const DOCTOR_UNPUBLISHED_MAX: u64 = 50_000;
+
+/// The longest answer of a gateway about its health that `doctor` reads, in bytes.
+pub const DOCTOR_HEALTH_BYTES_MAX: u64 = 4_096;
+
+/// How often the alarms are looked at, in seconds.
+pub const ALARM_LOOK_SECONDS: u64 = 5;

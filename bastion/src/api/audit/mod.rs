@@ -8,6 +8,7 @@ mod lost;
 mod prove;
 mod publish;
 mod query;
+mod whole;
 
 use super::{Call, Fault, Reply};
 
@@ -69,7 +70,8 @@ Example:
 Examples:
   audit export > log.jsonl
   audit export --customer acme > acme.jsonl
-  audit export --openings > openings.jsonl     (what the commitments open to: personal data)")]
+  audit export --openings > openings.jsonl     (what the commitments open to: personal data)
+  audit export --customer acme --whole > acme.export     (for `audit-verify customer`)")]
     Export {
         /// Only this customer's entries: gap-free in their own count
         #[arg(long)]
@@ -77,6 +79,15 @@ Examples:
         /// What the commitments open to, instead of the entries
         #[arg(long)]
         openings: bool,
+        /// Up to the last heartbeat, with the proof that none of the customer's entries is missing
+        #[arg(long, conflicts_with = "openings")]
+        whole: bool,
+    },
+    /// A published hash tile, byte for byte, for whoever proves things on their own
+    #[command(after_help = "Examples:\n  audit tile tile/0/000 > 000\n  audit tile checkpoint")]
+    Tile {
+        /// Its path: tile/LEVEL/INDEX, with .p/WIDTH where it is not full
+        path: String,
     },
     /// Prove that an entry is in the log: a C2SP tlog-proof, which `audit-verify proof` checks
     #[command(after_help = "\
@@ -241,7 +252,9 @@ pub(super) async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault>
         Verb::Erase(ask) => erase::run(call, *ask).await,
         Verb::Hold(verb) => hold::run(call, verb).await,
         Verb::Checkpoint { key } => prove::checkpoint(call, key).await,
-        Verb::Export { customer, openings } => {
+        Verb::Export { customer, whole: true, .. } => whole::export(call, customer.as_ref()).await,
+        Verb::Tile { path } => whole::tile(call, &path).await,
+        Verb::Export { customer, openings, .. } => {
             entries::export(call, customer.as_ref(), openings).await
         }
         Verb::Prove { seq } => prove::prove(call, seq).await,

@@ -9,7 +9,8 @@ use audit_schema::{proof::Proof, witness::AddCheckpoint};
 use serde_json::json;
 
 /// Until witnesses cosign, whatever speaks of proof says so.
-const UNWITNESSED: &str = "unwitnessed: that others are shown the same log is not proven by this\n";
+pub(super) const UNWITNESSED: &str =
+    "unwitnessed: that others are shown the same log is not proven by this\n";
 
 pub(super) async fn checkpoint(call: &mut Call<'_>, key: bool) -> Result<Reply, Fault> {
     let vkey = call.app.ledger.vkey();

@@ -74,6 +74,16 @@ impl Folder {
         Self::with_faults(root, Arc::new(|_| Fault::None))
     }
 
+    /// The same, to read alone.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_path_buf(), fault: Arc::new(|_| Fault::None) }
+    }
+
+    /// A published file, by its path.
+    pub fn file(&self, path: &str) -> Result<Option<Vec<u8>>, PublishError> {
+        self.read(path)
+    }
+
     /// The same, for tests that let writes fail.
     pub fn with_faults(root: &Path, fault: WriteFault) -> Result<Self, PublishError> {
         let folder = Self { root: root.to_path_buf(), fault };
