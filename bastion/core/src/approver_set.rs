@@ -10,7 +10,7 @@
 //!
 //! ```json
 //! {"approver":"ap-…","customer":"acme","expires_at":"…","handle":"ada","nonce":"…32 hex…",
-//!  "origin":"bastion.example","schema":"approver-enrolment/v1","signatures_needed":1,"summary":"…"}
+//!  "origin":"b.example","schema":"approver-enrolment/v1","signatures_needed":1,"summary":"…"}
 //! {"customer":"acme","members":[{"approver":"ap-…","handle":"ada","keys":["ssh-ed25519 AAAA…"]}],
 //!  "nonce":"…","origin":"bastion.example","previous":"…64 hex…","revision":3,
 //!  "schema":"approver-set/v1","signatures_needed":1,"summary":"…"}

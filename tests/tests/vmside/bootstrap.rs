@@ -172,7 +172,7 @@ async fn is_checked(world: &World, vm: &Vm) {
         ),
         (
             "cp /etc/ssh/sshd_config /root/c; \
-             sed -i 's/^PasswordAuthentication no/PasswordAuthentication yes/' /etc/ssh/sshd_config",
+             sed -i 's/^PasswordAuth.*/PasswordAuthentication yes/' /etc/ssh/sshd_config",
             "`passwordauthentication no`",
             "cp /root/c /etc/ssh/sshd_config",
         ),

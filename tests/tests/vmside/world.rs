@@ -84,7 +84,8 @@ impl World {
         let text = fs::read_to_string(&config).unwrap();
         let section = format!(
             "[https]\nlisten = \"127.0.0.1:{https}\"\nurl = \"https://localhost:{https}\"\n\
-             certificate = \"{0}/chain.pem\"\nkey = \"{0}/key.pem\"\nauthority = \"{0}/chain.pem\"\n\
+             certificate = \"{0}/chain.pem\"\nkey = \"{0}/key.pem\"\n\
+             authority = \"{0}/chain.pem\"\n\
              guard = \"{0}/guard\"\n\n[metrics]",
             folder.0.display()
         );

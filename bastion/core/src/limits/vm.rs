@@ -3,7 +3,7 @@
 /// Bytes of randomness in a one-time token: 160 bits, which nobody guesses.
 pub const TOKEN_BYTES: usize = 20;
 
-/// How long an approver's invitation can be used, in seconds: a week, as it goes to another company.
+/// How long an approver's invitation can be used, in seconds: a week, for another company.
 pub const INVITATION_SECONDS: i64 = 7 * 24 * 3600;
 
 /// Invitations of one customer that wait.

@@ -72,8 +72,8 @@ impl Script {
 
     pub(super) fn cloud_init(&self) -> String {
         format!(
-            "#cloud-config\nwrite_files:\n- path: /root/bastion-bootstrap.sh\n  owner: root:root\n  \
-             permissions: '0700'\n  encoding: b64\n  content: {}\nruncmd:\n- [ /bin/sh, \
+            "#cloud-config\nwrite_files:\n- path: /root/bastion-bootstrap.sh\n  owner: root:root\n\
+             \x20 permissions: '0700'\n  encoding: b64\n  content: {}\nruncmd:\n- [ /bin/sh, \
              /root/bastion-bootstrap.sh ]\n- [ rm, -f, /root/bastion-bootstrap.sh ]\n",
             BASE64.encode(&self.text)
         )
