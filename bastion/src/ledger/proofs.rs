@@ -25,7 +25,7 @@ use audit_schema::{
 };
 use bastion_core::limits::{CHECKPOINT_TRIES, LINES_READ_AT_ONCE, RECENT_LINES_MAX};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
     ops::Range,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -159,10 +159,10 @@ impl Tree {
                 }
             }
         }
-        found.extend(self.from_tiles(&deep).await);
+        found.extend(self.published_nodes(&deep).await);
         for node in deep {
-            if !found.contains_key(&node) {
-                found.insert(node, hash_again(&self.db, node).await?);
+            if let Entry::Vacant(place) = found.entry(node) {
+                place.insert(hash_again(&self.db, node).await?);
             }
         }
         let root = |range: &Range<u64>| {
@@ -180,7 +180,7 @@ impl Tree {
 
     /// The nodes that the tiles have; a tile that does not fit the head is not used, and the
     /// lines are read instead.
-    async fn from_tiles(&self, nodes: &[Node]) -> Vec<(Node, Hash)> {
+    async fn published_nodes(&self, nodes: &[Node]) -> Vec<(Node, Hash)> {
         let tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some((folder, head)) = tiles else { return Vec::new() };
         let published = |node: &Node| node.leaves().end <= head.size;
