@@ -154,7 +154,7 @@ async fn a_loss_is_gone_past_in_a_ceremony_alone(world: World) {
     };
     // What is lost is entries 2 to 6, and nothing else is let through.
     for (from, to) in [(2, 5), (1, 6), (3, 6), (2, 7)] {
-        let wrong = begin(from, to).await.err().expect("it is not what is lost");
+        let wrong = begin(from, to).await.expect_err("it is not what is lost");
         assert!(wrong.to_string().contains("--lost 2-6"), "{wrong}");
     }
     let origin = begin(2, 6).await.expect("goes on");
