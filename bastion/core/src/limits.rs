@@ -4,21 +4,21 @@ mod erasure;
 mod forwards;
 mod https;
 mod ingress;
-mod proof;
-mod log;
-mod vm;
-mod recording;
 mod latency;
+mod log;
+mod proof;
+mod recording;
+mod vm;
 
 pub use erasure::*;
 pub use forwards::*;
 pub use https::*;
 pub use ingress::*;
-pub use proof::*;
-pub use log::*;
-pub use vm::*;
-pub use recording::*;
 pub use latency::*;
+pub use log::*;
+pub use proof::*;
+pub use recording::*;
+pub use vm::*;
 
 /// A command line: what Linux hands to one `execve` argument (MAX_ARG_STRLEN, 128 KiB).
 pub const COMMAND_BYTES_MAX: usize = 128 * 1024;

@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(compared.unseen, [issued(20, "l-20")]);
         // What need not show does not, and what shows matches all the same.
         let live = Issued { must_show: false, ..issued(12, "l-7") };
-        assert_eq!(compare(&[], &[live.clone()]), Compared::default());
+        assert_eq!(compare(&[], std::slice::from_ref(&live)), Compared::default());
         assert_eq!(compare(&logins(&[GOOD]), &[live]).matched, 1);
     }
 }

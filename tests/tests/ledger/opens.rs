@@ -38,7 +38,8 @@ async fn an_empty_store_is_refused(world: World) {
 async fn another_key_is_refused(world: World) {
     world.create().await.close().await;
     let ours = world.opening("gw-1").await;
-    let opening = Opening { signing: Signing::Key(Box::new(SigningKey::from_bytes(&[8; 32]))), ..ours };
+    let opening =
+        Opening { signing: Signing::Key(Box::new(SigningKey::from_bytes(&[8; 32]))), ..ours };
     let refused = Ledger::open(world.db().await, opening).await.map(drop);
     assert!(matches!(refused, Err(OpenError::Mismatch(_))), "{refused:?}");
 }

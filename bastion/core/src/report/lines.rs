@@ -12,7 +12,12 @@ pub(super) enum About {
 
 /// The sentence of an event that is a change of policy, people, keys or inventory.
 pub(super) fn change(event: &Event) -> Option<(About, String)> {
-    let other = || approvers(event).or_else(|| inventory(event)).map(|what| (About::Entry, what));
+    let other = || {
+        approvers(event)
+            .or_else(|| inventory(event))
+            .or_else(|| of_vm(event))
+            .map(|what| (About::Entry, what))
+    };
     person(event).or_else(other)
 }
 
@@ -119,6 +124,26 @@ fn inventory(event: &Event) -> Option<String> {
         Event::ServiceRecordingKeyChanged { service, recording_key } => {
             format!("service {service}: recordings are sealed to another key, {recording_key}")
         }
+        Event::RecordingErased { lease, recording } => {
+            format!("recording {recording} of {lease} erased: its keys are destroyed")
+        }
+        Event::PolicyChanged { before, digest } if before.is_empty() => {
+            format!("policy {} put in force", short(digest))
+        }
+        Event::PolicyChanged { before, digest } => {
+            format!("policy changed from {} to {}", short(before), short(digest))
+        }
+        Event::CaChanged { action, ca, fingerprint } => format!("key {ca} {action}: {fingerprint}"),
+        Event::HostCertificateIssued { instance, valid_before, .. } => {
+            format!("host certificate issued for instance {instance}, valid until {valid_before}")
+        }
+        _ => return None,
+    })
+}
+
+/// The sentence of what an officer, or its own log, says of a VM.
+fn of_vm(event: &Event) -> Option<String> {
+    Some(match event {
         Event::VmAdded { vm, instance, accounts, replaces, .. } => {
             let accounts = accounts.join(", ");
             match replaces {
@@ -152,19 +177,6 @@ fn inventory(event: &Event) -> Option<String> {
             tickets.len(),
             ended(leases)
         ),
-        Event::RecordingErased { lease, recording } => {
-            format!("recording {recording} of {lease} erased: its keys are destroyed")
-        }
-        Event::PolicyChanged { before, digest } if before.is_empty() => {
-            format!("policy {} put in force", short(digest))
-        }
-        Event::PolicyChanged { before, digest } => {
-            format!("policy changed from {} to {}", short(before), short(digest))
-        }
-        Event::CaChanged { action, ca, fingerprint } => format!("key {ca} {action}: {fingerprint}"),
-        Event::HostCertificateIssued { instance, valid_before, .. } => {
-            format!("host certificate issued for instance {instance}, valid until {valid_before}")
-        }
         _ => return None,
     })
 }
