@@ -7,7 +7,7 @@
 //! them is what such a demo does not show.
 //!
 //! What the guard says would be in the VM's system log. Here each VM has a datagram socket beside
-//! its sshd_config, and [`listen`] writes what comes into `guard.log` beside its disk.
+//! its sshd_config, and a thread of the demo writes what comes into `guard.log` beside its disk.
 
 use super::{
     error::{DemoError, Doing as _},

@@ -59,6 +59,16 @@ pub fn verification(stage: &Stage) -> Result<(), DemoError> {
         exit: 0,
         says: &[],
     })?;
+    stage.step(Step {
+        proves: "that one certificate stands in the log is proven without the rest of it, offline",
+        command: "issued='select(.event.type == \"certificate.issued\").seq' && \
+                  n=$(jq \"$issued\" log.jsonl | head -1) && \
+                  bastion audit prove $n > issued.tlog-proof && \
+                  sed -n $((n + 1))p log.jsonl > issued.json && \
+                  sh bin/verify.sh --proof issued.tlog-proof log.vkey issued.json",
+        exit: 0,
+        says: &["unwitnessed"],
+    })?;
     let victim = forge(stage)?;
     stage.step(Step {
         proves: "one changed character of one entry is found, and the entry is named",
