@@ -1,7 +1,7 @@
 //! Does this certificate open this account on this VM, now? Pure, but for the list it is handed.
 //!
 //! In order: the certificate under a known CA and in its time, what it carries
-//! ([`mod@warrant`]), this instance and this account, and for a data account what was revoked since.
+//! ([`mod@warrant`]), this instance and this account, and for a data account what is revoked since.
 //! The first thing that does not hold is the reason.
 
 use crate::config::Config;
