@@ -5,8 +5,8 @@
 
 use super::{
     ChangeError,
-    head::Head,
-    heartbeat::{self, Ends},
+    head::{CUSTOMER_HEADS, Head, customer_head, customer_leaf},
+    heartbeat::Ends,
     recorded::{Entered, Stamp},
     subjects::{SubjectKeys, whose},
 };
@@ -273,11 +273,7 @@ impl Batch {
             .await?;
         let last = match row {
             None => None,
-            Some(row) => {
-                let leaf = Hash::from_slice(&row.bytes(1)?)
-                    .map_err(|_| StoreError::Shape("a customer's leaf".into()))?;
-                Some((row.u64(0)?, leaf))
-            }
+            Some(row) => Some((row.u64(0)?, customer_leaf(&row, 1)?)),
         };
         self.customers.heads.insert(id.to_owned(), CustomerHead { last, moved: false });
         Ok(last)
@@ -285,8 +281,8 @@ impl Batch {
 
     /// Where each customer's chain ends at this moment, this change included.
     pub(super) async fn customer_ends(&mut self) -> Result<Ends, ChangeError> {
-        let rows = self.tx.rows("SELECT customer, seq, leaf FROM customer_heads", &[]).await?;
-        let mut ends: Ends = rows.iter().map(heartbeat::end).collect::<Result<_, _>>()?;
+        let rows = self.tx.rows(CUSTOMER_HEADS, &[]).await?;
+        let mut ends: Ends = rows.iter().map(customer_head).collect::<Result<_, _>>()?;
         for (customer, head) in &self.customers.heads {
             ends.extend(head.last.map(|last| (customer.clone(), last)));
         }

@@ -1,4 +1,5 @@
-//! The head of the log: how many entries there are, and what the next one hangs on.
+//! The head of the log: how many entries there are, and what the next one hangs on; and the heads
+//! of the customers' own chains.
 
 use super::empty;
 use crate::{
@@ -109,4 +110,18 @@ impl Head {
 
 fn missing() -> StoreError {
     StoreError::Unfit("the store has no log: make a deployment with `bastion init` first".into())
+}
+
+/// Where each customer's own chain ends.
+pub(super) const CUSTOMER_HEADS: &str = "SELECT customer, seq, leaf FROM customer_heads";
+
+/// A row of [`CUSTOMER_HEADS`]: the customer, its last entry's place in its chain, and its leaf.
+pub(super) fn customer_head(row: &Row) -> Result<(String, (u64, Hash)), StoreError> {
+    Ok((row.text(0)?, (row.u64(1)?, customer_leaf(row, 2)?)))
+}
+
+/// The leaf of a customer's last entry, in a column of a row.
+pub(super) fn customer_leaf(row: &Row, column: usize) -> Result<Hash, StoreError> {
+    let leaf = Hash::from_slice(&row.bytes(column)?);
+    leaf.map_err(|_| StoreError::Shape("a customer's leaf".into()))
 }

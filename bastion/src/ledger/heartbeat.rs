@@ -11,6 +11,7 @@
 
 use super::{
     Batch, ChangeError, Ledger, LedgerError, NewEntry,
+    head::{CUSTOMER_HEADS, customer_head},
     reading::{ReadError, lines},
 };
 use crate::{
@@ -68,8 +69,8 @@ impl Ledger {
 
     /// Where each customer's chain ended at a heartbeat: made again from what stands there now.
     pub async fn ends_at(&self, heartbeat: u64) -> Result<Ends, ReadError> {
-        let rows = self.db().rows(ENDS, &[]).await?;
-        let mut ends: Ends = rows.iter().map(end).collect::<Result<_, _>>()?;
+        let rows = self.db().rows(CUSTOMER_HEADS, &[]).await?;
+        let mut ends: Ends = rows.iter().map(customer_head).collect::<Result<_, _>>()?;
         // Read after the ends, so that whatever moved one of them is among these.
         let mut since = lines(self.db(), heartbeat, u64::MAX).await?;
         let mut seen = std::collections::BTreeSet::new();
@@ -115,13 +116,6 @@ pub async fn last_in(db: &Db) -> Result<Option<Heartbeat>, ReadError> {
 const SETTING: &str = "SELECT value FROM settings WHERE key = $1";
 const SET: &str = "INSERT INTO settings (key, value) VALUES ($1, $2)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-const ENDS: &str = "SELECT customer, seq, leaf FROM customer_heads";
-
-pub(super) fn end(row: &crate::store::Row) -> Result<(String, (u64, Hash)), StoreError> {
-    let leaf = Hash::from_slice(&row.bytes(2)?);
-    let leaf = leaf.map_err(|_| StoreError::Shape("a customer's leaf".into()))?;
-    Ok((row.text(0)?, (row.u64(1)?, leaf)))
-}
 
 /// When the last heartbeat was; before the first, when the log began.
 async fn last(batch: &mut Batch) -> Result<Timestamp, ChangeError> {

@@ -7,7 +7,7 @@
 
 use super::{
     Batch, Hooks, Ledger, LedgerError, Names, NewEntry, Start, epochs,
-    head::Head,
+    head::{CUSTOMER_HEADS, Head, customer_head},
     mark::{Mark, Remembered},
     proofs::Tree,
     publish::Folder,
@@ -26,7 +26,6 @@ use audit_schema::{
     chain::Link,
     checkpoint::{BadVkey, Vkey},
     event::{Actor, ActorKind, Event},
-    hash::Hash,
     merkle::Frontier,
 };
 use bastion_core::limits::TAIL_ENTRIES_CHECKED;
@@ -336,11 +335,10 @@ async fn check_nothing_beyond(db: &Db, size: u64) -> Result<(), OpenError> {
 }
 
 async fn customer_heads(db: &Db) -> Result<HashMap<String, Link>, OpenError> {
-    let rows = db.rows("SELECT customer, seq, leaf FROM customer_heads", &[]).await?;
+    let rows = db.rows(CUSTOMER_HEADS, &[]).await?;
     let heads = rows.iter().map(|row| {
-        let leaf = Hash::from_slice(&row.bytes(2)?)
-            .map_err(|_| StoreError::Shape("a customer's leaf".into()))?;
-        Ok((row.text(0)?, Link { seq: row.u64(1)?, leaf }))
+        let (customer, (seq, leaf)) = customer_head(row)?;
+        Ok((customer, Link { seq, leaf }))
     });
     heads.collect()
 }

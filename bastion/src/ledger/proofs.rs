@@ -10,12 +10,11 @@ use super::{
     batch::Pending,
     head::Head,
     publish::Folder,
-    reading::lines_raw,
+    reading::{line_raw, lines_raw},
     signer::{HeadToSign, SignError},
     tail::{Node, Tail, fold, nodes_of},
 };
 use crate::{
-    args,
     metrics::{Alarm, METRICS},
     store::{Db, StoreError},
 };
@@ -96,7 +95,7 @@ impl Tree {
         };
         match recent {
             Some(line) => Ok(line),
-            None => line(&self.db, seq).await?.ok_or_else(|| missing(seq)),
+            None => line_raw(&self.db, seq).await?.ok_or_else(|| missing(seq)),
         }
     }
 
@@ -316,11 +315,6 @@ impl From<SignError> for LedgerError {
 
 fn missing(seq: u64) -> LedgerError {
     LedgerError::Failed(StoreError::failed(format!("the log has no entry {seq}")))
-}
-
-async fn line(db: &Db, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
-    let row = db.row_opt("SELECT line FROM entries WHERE seq = $1", &args![seq]).await?;
-    row.map(|row| row.bytes(0)).transpose()
 }
 
 /// The leaf hashes of a range that is in the log.

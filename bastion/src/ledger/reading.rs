@@ -177,6 +177,12 @@ pub async fn lines(db: &Db, from: u64, to: u64) -> Result<Lines, ReadError> {
     Ok(Lines::new(db.clone(), from.min(to)..to))
 }
 
+/// A line as it is stored, unchecked; none where the log has none.
+pub(super) async fn line_raw(db: &Db, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    let row = db.row_opt("SELECT line FROM entries WHERE seq = $1", &args![seq]).await?;
+    row.map(|row| row.bytes(0)).transpose()
+}
+
 /// The lines of a range that is in the log, as they are stored, unchecked.
 pub(super) async fn lines_raw(db: &Db, range: Range<u64>) -> Result<Vec<Vec<u8>>, StoreError> {
     let rows = db.rows(RANGE, &args![range.start, range.end]).await?;

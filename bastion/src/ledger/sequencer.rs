@@ -13,6 +13,7 @@ use super::{
     head::Head,
     hooks::{Hooks, Step},
     job::Job,
+    reading::line_raw,
     room::Room,
     subjects::SubjectKeys,
     wal::Wal,
@@ -287,9 +288,7 @@ impl Sequencer {
         let Some((seq, leaf)) = first else {
             return Failure::NotWritten(StoreError::Full);
         };
-        let sql = "SELECT line FROM entries WHERE seq = $1";
-        let found = self.parts.db.row_opt(sql, &args![seq]).await;
-        match found.and_then(|row| row.map(|row| row.bytes(0)).transpose()) {
+        match line_raw(&self.parts.db, seq).await {
             Ok(Some(line)) if merkle::leaf_hash(&line) == leaf => {
                 Failure::Unknown("the disk was full, yet the batch is there".into())
             }
