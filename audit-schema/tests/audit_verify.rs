@@ -12,34 +12,12 @@ use audit_schema::{
     proof::Proof,
 };
 use ed25519_dalek::SigningKey;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
-use tree::{published, write};
+use std::{fs, path::Path, process::Command};
+use tree::{Folder, published, write};
 use world::{Log, key, long, vkey};
 
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("audit-verify-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-    fn put(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
-        let file = self.0.join(name);
-        fs::write(&file, bytes).unwrap();
-        file.display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let gone = fs::remove_dir_all(&self.0);
-        assert!(gone.is_ok() || std::thread::panicking());
-    }
+fn put(folder: &Folder, name: &str, bytes: impl AsRef<[u8]>) -> String {
+    folder.file(name, bytes).display().to_string()
 }
 
 /// Exit status, standard output, standard error.
@@ -73,12 +51,12 @@ fn witnessed(log: &Log) -> (String, String) {
 
 #[test]
 fn an_export_holds_and_a_changed_one_does_not() {
-    let (folder, log) = (Folder::new("export"), long(40));
+    let (folder, log) = (Folder::new("audit-verify-export"), long(40));
     let (cosigned, policy) = witnessed(&log);
-    let vkey = folder.put("vkey", format!("{}\n", vkey()));
-    let export = folder.put("export.jsonl", log.file());
-    let (note, policy) = (folder.put("note", log.note()), folder.put("policy", policy));
-    let cosigned = folder.put("cosigned", cosigned);
+    let vkey = put(&folder, "vkey", format!("{}\n", vkey()));
+    let export = put(&folder, "export.jsonl", log.file());
+    let (note, policy) = (put(&folder, "note", log.note()), put(&folder, "policy", policy));
+    let cosigned = put(&folder, "cosigned", cosigned);
 
     let said = holds(&["export", &export]);
     assert!(said.contains("chain: 40 entries hold") && said.contains("cut-off end"), "{said}");
@@ -95,13 +73,13 @@ fn an_export_holds_and_a_changed_one_does_not() {
     assert!(holds(&any).contains("tree: the first 40 entries"));
 
     let text = String::from_utf8(log.file()).unwrap();
-    folder.put("export.jsonl", text.replacen("s-00000008", "s-00000009", 1));
+    put(&folder, "export.jsonl", text.replacen("s-00000008", "s-00000009", 1));
     assert!(broken(&["export", &export]).contains("entry 8 (line 9): it was changed"));
     assert!(broken(&any).contains("not the entries that the checkpoint signs"));
-    folder.put("export.jsonl", text.trim_end());
+    put(&folder, "export.jsonl", text.trim_end());
     assert!(broken(&["export", &export]).contains("no newline"));
     let shorter: String = text.split_inclusive('\n').take(39).collect();
-    folder.put("export.jsonl", shorter);
+    put(&folder, "export.jsonl", shorter);
     assert!(broken(&any).contains("line 40: it is missing"));
     let under = ["export", &export, "--checkpoint", &note, "--vkey", &vkey];
     assert!(broken(&under).contains("entry 39: it is missing, and all after it"));
@@ -109,12 +87,12 @@ fn an_export_holds_and_a_changed_one_does_not() {
 
 #[test]
 fn a_published_tree_holds_and_a_changed_one_does_not() {
-    let (folder, log) = (Folder::new("tiles"), long(300));
+    let (folder, log) = (Folder::new("audit-verify-tiles"), long(300));
     let (cosigned, policy) = witnessed(&log);
     let files = published(&log.lines, &cosigned);
     write(&folder.0, &files);
     let (dir, key) = (folder.0.display().to_string(), vkey().to_string());
-    let policy = folder.put("policy", policy);
+    let policy = put(&folder, "policy", policy);
     let said = holds(&["tiles", &dir, "--vkey", &key, "--policy", &policy]);
     assert!(said.contains("tree: 300 entries and 3 tiles have the signed root"), "{said}");
     assert!(said.contains("chain: 300 entries of 2 customers hold"), "{said}");
@@ -150,7 +128,7 @@ fn a_published_tree_holds_and_a_changed_one_does_not() {
 
 #[test]
 fn a_tree_of_entries_that_are_not_ours_holds_with_any_entries() {
-    let folder = Folder::new("any");
+    let folder = Folder::new("audit-verify-any");
     let lines: Vec<Vec<u8>> = (0..600_u32).map(|n| format!("anything {n}").into_bytes()).collect();
     let leaves: Vec<_> = lines.iter().map(|line| merkle::leaf_hash(line)).collect();
     let checkpoint =
@@ -165,16 +143,16 @@ fn a_tree_of_entries_that_are_not_ours_holds_with_any_entries() {
 
 #[test]
 fn a_proof_holds_and_another_entrys_does_not() {
-    let (folder, log) = (Folder::new("proof"), long(40));
+    let (folder, log) = (Folder::new("audit-verify-proof"), long(40));
     let (cosigned, policy) = witnessed(&log);
     let hashes = merkle::inclusion_proof(&log.leaves(), 17).unwrap();
     let proof = Proof { extra: None, index: 17, hashes, checkpoint: cosigned };
-    let file = folder.put("17.tlog-proof", proof.to_text().unwrap());
+    let file = put(&folder, "17.tlog-proof", proof.to_text().unwrap());
     let with_entry = Proof { extra: Some(log.lines[17].clone()), ..proof.clone() };
-    let with_entry = folder.put("17-with-entry.tlog-proof", with_entry.to_text().unwrap());
-    let entry = folder.put("entry", [&log.lines[17][..], b"\n"].concat());
-    let other = folder.put("other", &log.lines[16]);
-    let (key, policy) = (vkey().to_string(), folder.put("policy", policy));
+    let with_entry = put(&folder, "17-with-entry.tlog-proof", with_entry.to_text().unwrap());
+    let entry = put(&folder, "entry", [&log.lines[17][..], b"\n"].concat());
+    let other = put(&folder, "other", &log.lines[16]);
+    let (key, policy) = (vkey().to_string(), put(&folder, "policy", policy));
     for given in [vec!["proof", &file, "--entry", &entry], vec!["proof", &with_entry]] {
         let given = [&given[..], &["--vkey", &key, "--policy", &policy]].concat();
         let said = holds(&given);
@@ -186,28 +164,28 @@ fn a_proof_holds_and_another_entrys_does_not() {
     let (code, _, error) = run(&["proof", &file, "--vkey", &key]);
     assert!(code == 2 && error.contains("--entry FILE"), "{error}");
     let moved = Proof { index: 16, ..proof };
-    let moved = folder.put("16.tlog-proof", moved.to_text().unwrap());
+    let moved = put(&folder, "16.tlog-proof", moved.to_text().unwrap());
     broken(&["proof", &moved, "--entry", &entry, "--vkey", &key]);
 }
 
 #[test]
 fn a_customers_export_is_complete_or_says_that_it_is_not() {
-    let (folder, mut log) = (Folder::new("customer"), long(40));
+    let (folder, mut log) = (Folder::new("audit-verify-customer"), long(40));
     let map = log.map();
     log.heartbeat();
     let export = log.customer_export("acme", 40, &map);
-    let file = folder.put("acme.export", export.to_text());
+    let file = put(&folder, "acme.export", export.to_text());
     let said = holds(&["customer", &file]);
     assert!(said.contains("complete: all 10 entries"), "{said}");
     assert!(said.contains("give its key with --vkey"), "{said}");
     let key = vkey().to_string();
     let said = holds(&["customer", &file, "--vkey", &key]);
     assert!(said.contains("unwitnessed") && said.contains("heartbeat 40"), "{said}");
-    let alone = folder.put("acme.jsonl", log.customer_file("acme"));
+    let alone = put(&folder, "acme.jsonl", log.customer_file("acme"));
     assert!(holds(&["customer", &alone]).contains("whether more came after them"));
     let mut cut = export;
     cut.entries.pop();
-    folder.put("acme.export", cut.to_text());
+    put(&folder, "acme.export", cut.to_text());
     assert!(broken(&["customer", &file]).contains("entries are missing at the end"));
     let (code, _, error) = run(&["export", &file]);
     assert!(code == 2 && error.contains("audit-verify customer"), "{error}");
@@ -215,8 +193,8 @@ fn a_customers_export_is_complete_or_says_that_it_is_not() {
 
 #[test]
 fn wrong_usage_and_files_that_cannot_be_read_are_told_apart() {
-    let folder = Folder::new("usage");
-    let file = folder.put("file", "x");
+    let folder = Folder::new("audit-verify-usage");
+    let file = put(&folder, "file", "x");
     let key = vkey().to_string();
     let absent = folder.0.join("absent").display().to_string();
     let usage: [&[&str]; 10] = [

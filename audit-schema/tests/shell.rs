@@ -5,35 +5,9 @@ mod tree;
 mod world;
 
 use audit_schema::{merkle, proof::Proof};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
-use tree::{published, write};
+use std::{fs, path::Path, process::Command};
+use tree::{Folder, published, write};
 use world::{Log, example, file, long, vkey};
-
-/// A folder for one test, removed when it ends.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("shell-{name}"));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, bytes).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
-    }
-}
 
 /// Exit status and everything said.
 fn recipe(arguments: &[&Path]) -> (i32, String) {
@@ -45,7 +19,7 @@ fn recipe(arguments: &[&Path]) -> (i32, String) {
 
 /// The recipe on a log's files, its export replaced.
 fn under_checkpoint(name: &str, log: &Log, export: &[u8]) -> (i32, String) {
-    let folder = Folder::new(name);
+    let folder = Folder::new(&format!("shell-{name}"));
     let export = folder.file("export.jsonl", export);
     let note = folder.file("checkpoint.txt", log.note());
     let key = folder.file("log-key.vkey", format!("{}\n", vkey()));
@@ -54,7 +28,7 @@ fn under_checkpoint(name: &str, log: &Log, export: &[u8]) -> (i32, String) {
 
 #[test]
 fn a_good_export_holds_with_its_checkpoint_and_openings() {
-    let (folder, log) = (Folder::new("good"), example());
+    let (folder, log) = (Folder::new("shell-good"), example());
     let export = folder.file("export.jsonl", log.file());
     let note = folder.file("checkpoint.txt", log.note());
     let key = folder.file("log-key.vkey", format!("{}\n", vkey()));
@@ -71,7 +45,7 @@ fn a_good_export_holds_with_its_checkpoint_and_openings() {
 
 #[test]
 fn a_long_export_holds_and_its_extra_lines_are_counted() {
-    let (folder, mut log) = (Folder::new("long"), long(1100));
+    let (folder, mut log) = (Folder::new("shell-long"), long(1100));
     let (note, openings) = (log.note(), log.openings_file());
     log.append(audit_schema::event::ActorKind::Gateway, None, &world::stopped(), &[]);
     let export = folder.file("export.jsonl", log.file());
@@ -102,7 +76,7 @@ fn lines_longer_than_jqs_pieces_hold() {
 
 #[test]
 fn a_customers_export_holds_and_its_gaps_show() {
-    let (folder, log) = (Folder::new("customer"), long(60));
+    let (folder, log) = (Folder::new("shell-customer"), long(60));
     let good = log.customer_file("acme");
     let run = |bytes: &[u8]| {
         let export = folder.file("acme.jsonl", bytes);
@@ -197,7 +171,7 @@ fn a_sample_of_single_byte_changes_is_found() {
 
 #[test]
 fn a_checkpoint_that_is_not_the_keys_is_refused() {
-    let (folder, log) = (Folder::new("note"), example());
+    let (folder, log) = (Folder::new("shell-note"), example());
     let export = folder.file("export.jsonl", log.file());
     let (note, key) = (log.note(), vkey().to_string());
     let run = |note: &str, key: &str| {
@@ -239,7 +213,7 @@ fn a_checkpoint_that_is_not_the_keys_is_refused() {
 
 #[test]
 fn a_wrong_opening_is_refused_and_a_hostile_one_runs_nothing() {
-    let (folder, log) = (Folder::new("openings"), example());
+    let (folder, log) = (Folder::new("shell-openings"), example());
     let export = folder.file("export.jsonl", log.file());
     let note = folder.file("checkpoint.txt", log.note());
     let key = folder.file("log-key.vkey", vkey().to_string());
@@ -266,7 +240,7 @@ fn a_wrong_opening_is_refused_and_a_hostile_one_runs_nothing() {
 
 #[test]
 fn a_hostile_export_runs_nothing_and_prints_nothing_of_itself() {
-    let folder = Folder::new("hostile");
+    let folder = Folder::new("shell-hostile");
     for line in ["$(touch owned)", "`touch owned`", "-n\u{1b}[31m", "%s%s%n", "'; touch owned; '"] {
         let export = folder.file("-e $(touch owned).jsonl", format!("{line}\n"));
         let (status, said) = recipe(&[&export]);
@@ -279,7 +253,7 @@ fn a_hostile_export_runs_nothing_and_prints_nothing_of_itself() {
 
 #[test]
 fn a_published_tree_holds_and_a_changed_one_does_not() {
-    let (folder, log) = (Folder::new("tiles"), long(300));
+    let (folder, log) = (Folder::new("shell-tiles"), long(300));
     let files = published(&log.lines, &log.note());
     write(&folder.0, &files);
     let key = folder.file("log-key.vkey", format!("{}\n", vkey()));
@@ -319,7 +293,7 @@ fn a_published_tree_holds_and_a_changed_one_does_not() {
 
 #[test]
 fn every_file_of_a_small_published_tree_counts() {
-    let (folder, log) = (Folder::new("small-tree"), long(6));
+    let (folder, log) = (Folder::new("shell-small-tree"), long(6));
     let files = published(&log.lines, &log.note());
     write(&folder.0, &files);
     let key = folder.file("log-key.vkey", format!("{}\n", vkey()));
@@ -347,7 +321,7 @@ fn every_file_of_a_small_published_tree_counts() {
 #[test]
 fn a_proof_holds_for_its_entry_and_its_index_alone() {
     for (size, index) in [(1, 0), (7, 6), (40, 17)] {
-        let (folder, log) = (Folder::new(&format!("proof-{size}-{index}")), long(size));
+        let (folder, log) = (Folder::new(&format!("shell-proof-{size}-{index}")), long(size));
         let hashes = merkle::inclusion_proof(&log.leaves(), index).unwrap();
         let proof = Proof { extra: None, index, hashes, checkpoint: log.note() };
         let key = folder.file("log-key.vkey", vkey().to_string());

@@ -150,7 +150,8 @@ fn server_owner() -> (Uid, Gid) {
     (user.uid, user.gid)
 }
 
-fn free_port() -> u16 {
+/// A port that nobody listens on, a moment ago.
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

@@ -6,7 +6,11 @@ use audit_schema::{
     merkle::leaf_hash,
     tile::{Bundle, CHECKPOINT_PATH, Edge},
 };
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// The files of a published log.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -32,5 +36,29 @@ pub fn write(folder: &Path, files: &Files) {
         let file = folder.join(path);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, bytes).unwrap();
+    }
+}
+
+/// A folder for one test, removed when it ends.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    /// Names are shared by no two tests.
+    pub fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+    pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let gone = fs::remove_dir_all(&self.0);
+        assert!(gone.is_ok() || std::thread::panicking(), "{:?}: {gone:?}", self.0);
     }
 }

@@ -2,14 +2,13 @@
 
 use audit_schema::event::{Actor, ActorKind};
 use bastion::{
-    api::{self, Caller, Invocation, Output},
+    api::{self, Caller, Invocation},
     app::App,
     cli::init,
     config::Config,
     keyfile,
 };
-use bastion_tests::postgres::Cluster;
-use futures_util::future::BoxFuture;
+use bastion_tests::{heard::Heard, postgres::Cluster};
 use serde_json::Value;
 use std::{
     fs, io,
@@ -24,24 +23,6 @@ pub struct World {
     pub postgres: Option<Cluster>,
     pub odile: Caller,
     pub omar: Caller,
-}
-
-/// What a command printed.
-#[derive(Default)]
-struct Said(Vec<u8>, Vec<u8>);
-
-impl Output for Said {
-    fn out<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
-        self.0.extend_from_slice(bytes);
-        Box::pin(async { Ok(()) })
-    }
-    fn err<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
-        self.1.extend_from_slice(bytes);
-        Box::pin(async { Ok(()) })
-    }
-    fn file<'a>(&'a mut self, name: &'a str, _: Vec<u8>) -> BoxFuture<'a, io::Result<()>> {
-        Box::pin(async move { Err(io::Error::other(format!("no place for {name}"))) })
-    }
 }
 
 pub fn caller(kind: ActorKind, id: &str, handle: &str) -> Caller {
@@ -149,10 +130,10 @@ impl Drop for World {
 pub async fn run(app: &App, who: &Caller, line: &str, stdin: &str) -> (i32, String, String) {
     let stdin = Box::new(io::Cursor::new(stdin.as_bytes().to_vec()));
     let invocation = Invocation::from_line(who.clone(), line, stdin).expect("a line");
-    let mut said = Said::default();
+    let mut said = Heard::default();
     let code = api::run(app, invocation, &mut said).await;
     let text = |bytes| String::from_utf8(bytes).expect("text");
-    (code, text(said.0), text(said.1))
+    (code, text(said.out), text(said.err))
 }
 
 /// The files below a folder that hold some bytes.

@@ -73,10 +73,7 @@ pub fn list(world: &World, name: &str, place: &str, level: &str) {
     world.order(Odile, &line);
 }
 
-/// A port that nobody listens on, a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+pub use bastion_tests::postgres::free_port;
 
 /// Something that listens where a VM of the demo can reach it (its network is the machine's): says
 /// `greeting`, then gives back what it gets, until the end.

@@ -3,7 +3,7 @@
 use audit_schema::event::{Actor, ActorKind, ChannelKind, Outcome};
 use bastion::args;
 use bastion::{
-    api::{self, Caller, Invocation, Output},
+    api::{self, Caller, Invocation},
     app::App,
     ca::{EgressKey, Lease},
     cli::init,
@@ -14,7 +14,7 @@ use bastion_core::{
     id::{AccountName, CustomerId, LeaseId, OperatorId, SessionId, TicketId, VmName},
     request::AccessRequest,
 };
-use futures_util::future::BoxFuture;
+use bastion_tests::heard::Heard;
 use russh::keys::{
     HashAlg, PrivateKey,
     ssh_key::{
@@ -284,26 +284,6 @@ async fn said(app: &App, caller: &Caller, words: &str, input: &str) -> String {
     let code = api::run(app, invocation, &mut heard).await;
     assert_eq!(code, 0, "{words}: {}", String::from_utf8_lossy(&heard.err));
     String::from_utf8(heard.out).unwrap()
-}
-
-#[derive(Default)]
-struct Heard {
-    out: Vec<u8>,
-    err: Vec<u8>,
-}
-
-impl Output for Heard {
-    fn out<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
-        self.out.extend(bytes);
-        Box::pin(async { Ok(()) })
-    }
-    fn err<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
-        self.err.extend(bytes);
-        Box::pin(async { Ok(()) })
-    }
-    fn file<'a>(&'a mut self, _: &'a str, _: Vec<u8>) -> BoxFuture<'a, io::Result<()>> {
-        Box::pin(async { Err(io::Error::other("no files here")) })
-    }
 }
 
 async fn caller(

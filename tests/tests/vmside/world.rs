@@ -3,19 +3,18 @@
 use crate::https::{Folder, certify};
 use audit_schema::event::{Actor, ActorKind, ChannelKind, Event, Outcome};
 use bastion::{
-    api::{self, Caller, Invocation, Output},
+    api::{self, Caller, Invocation},
     app::App,
     args,
     cli::init,
     config::Config,
     ledger::NewEntry,
 };
-use futures_util::future::BoxFuture;
+use bastion_tests::heard::Heard;
 use serde_json::Value;
 use std::{
     fs,
     io::{self, Write as _},
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -295,32 +294,10 @@ impl World {
     }
 }
 
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+pub use bastion_tests::postgres::free_port;
 
 pub fn keygen(arguments: &[&str]) -> String {
     let done = Command::new("ssh-keygen").args(arguments).output().unwrap();
     assert!(done.status.success(), "{arguments:?}: {done:?}");
     String::from_utf8(done.stdout).unwrap()
-}
-
-#[derive(Default)]
-struct Heard {
-    out: Vec<u8>,
-    err: Vec<u8>,
-}
-
-impl Output for Heard {
-    fn out<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
-        self.out.extend(bytes);
-        Box::pin(async { Ok(()) })
-    }
-    fn err<'a>(&'a mut self, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
-        self.err.extend(bytes);
-        Box::pin(async { Ok(()) })
-    }
-    fn file<'a>(&'a mut self, _: &'a str, _: Vec<u8>) -> BoxFuture<'a, io::Result<()>> {
-        Box::pin(async { Err(io::Error::other("no files here")) })
-    }
 }
