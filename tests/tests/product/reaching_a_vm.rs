@@ -26,6 +26,10 @@ fn both_forms_are_one_engine(world: &mut World) {
         form(&["printf '\\000\\377'"]).exits(0).out.eq(&[0, 255]).then_some(()).expect("bytes");
         assert_eq!(form(&["kill -TERM $$"]).exit, 255, "an exit signal is passed on");
     }
+    // A client is let go as soon as it knows how its program ended; the last entry may follow.
+    until("every channel is closed in the log", 10, || {
+        world.log().events("channel.closed").len() == 10
+    });
     let log = world.log();
     let granted = log.events("access.granted");
     assert_eq!(granted.len(), 10);
