@@ -22,3 +22,4 @@ pub mod render;
 pub mod serve;
 pub mod signer;
 pub mod store;
+pub mod witness;

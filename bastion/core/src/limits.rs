@@ -9,6 +9,7 @@ mod log;
 mod proof;
 mod recording;
 mod vm;
+mod witness;
 
 pub use erasure::*;
 pub use forwards::*;
@@ -19,6 +20,7 @@ pub use log::*;
 pub use proof::*;
 pub use recording::*;
 pub use vm::*;
+pub use witness::*;
 
 /// A command line: what Linux hands to one `execve` argument (MAX_ARG_STRLEN, 128 KiB).
 pub const COMMAND_BYTES_MAX: usize = 128 * 1024;

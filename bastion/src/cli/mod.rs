@@ -17,6 +17,7 @@ mod serve;
 mod stdio;
 mod tracing;
 mod verify;
+mod witness;
 
 use crate::{api, config::Config};
 use bastion_core::limits::FREED_BYTES_KEPT;
@@ -84,6 +85,9 @@ enum Command {
     /// What policy files say, before an officer puts them in force
     #[command(subcommand)]
     Policy(policy::Verb),
+    /// Be a witness of other people's logs: cosign what extends what was seen before
+    #[command(subcommand)]
+    Witness(witness::Verb),
     /// Keep the keys of a gateway that started this, and sign for it
     #[command(hide = true)]
     Signer,
@@ -181,6 +185,7 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
         Command::ConnectConfig(_) => read(cli.config.as_deref(), None),
         Command::Report(ask) => read(cli.config.as_deref(), ask.out),
         Command::Policy(verb) => policy::run(cli.config.as_deref(), &verb, cli.json),
+        Command::Witness(verb) => witness::run(cli.config.as_deref(), &verb),
         Command::Signer => {
             let config = configuration(cli.config.as_deref())?;
             crate::signer::process::run(&config).map_err(Fault::failed)?;

@@ -47,7 +47,8 @@ pub fn run(config: Config, args: &Args) -> Result<ExitCode, Fault> {
     })
 }
 
-fn asked_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+/// Resolves at SIGTERM or SIGINT.
+pub(super) fn asked_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

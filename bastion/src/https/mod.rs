@@ -1,4 +1,5 @@
-//! The HTTPS server: whatever has to be asked without an SSH login.
+//! The HTTPS server, for whatever has to be asked without an SSH login; and calling others'
+//! ([`agent`]).
 //!
 //! It serves one [`Site`]: a function from a request of bounded size to an answer. What a site
 //! says rests on what it is shown (a one-time token, a signature), never on the connection, so
@@ -9,11 +10,15 @@
 //! accept ─▶ place ─▶ TLS handshake ─▶ head, body (bounded) ─▶ Site::answer ─▶ answer
 //! ```
 
+mod calls;
 mod places;
 mod tls;
+mod trust;
 
+pub use calls::{Bounds, Url, agent, failure};
 pub use hyper::{Method, StatusCode, body::Bytes};
 pub use tls::{Tls, TlsError};
+pub use trust::Trust;
 
 use bastion_core::limits::{
     HTTPS_BODY_BYTES_MAX, HTTPS_CONNECTION_SECONDS, HTTPS_HANDSHAKE_SECONDS, HTTPS_HEAD_BYTES_MAX,
@@ -31,7 +36,10 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use places::Places;
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::TlsAcceptor;
 
 /// A request, read whole.
@@ -83,6 +91,19 @@ pub trait Site: Send + Sync + 'static {
 
 /// Serves a site until the task is dropped, and with it every connection.
 pub async fn serve(listener: TcpListener, tls: Tls, site: Arc<dyn Site>) -> io::Result<()> {
+    accept(listener, Some(tls), site).await
+}
+
+/// The same without TLS: on loopback alone, where nobody listens on the way and a proxy of the
+/// same machine may stand before it.
+pub async fn serve_plain(listener: TcpListener, site: Arc<dyn Site>) -> io::Result<()> {
+    match listener.local_addr()?.ip().is_loopback() {
+        true => accept(listener, None, site).await,
+        false => Err(io::Error::other("without a certificate it listens on loopback alone")),
+    }
+}
+
+async fn accept(listener: TcpListener, tls: Option<Tls>, site: Arc<dyn Site>) -> io::Result<()> {
     let places = Places::default();
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -100,7 +121,7 @@ pub async fn serve(listener: TcpListener, tls: Tls, site: Arc<dyn Site>) -> io::
             tracing::debug!(%source, "no place for an HTTPS connection");
             continue;
         };
-        let acceptor = tls.acceptor();
+        let acceptor = tls.as_ref().map(Tls::acceptor);
         let site = Arc::clone(&site);
         connections.spawn(async move {
             let most = Duration::from_secs(HTTPS_CONNECTION_SECONDS);
@@ -116,12 +137,23 @@ pub async fn serve(listener: TcpListener, tls: Tls, site: Arc<dyn Site>) -> io::
 async fn connection(
     stream: TcpStream,
     source: SocketAddr,
-    acceptor: TlsAcceptor,
+    acceptor: Option<TlsAcceptor>,
     site: Arc<dyn Site>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(), Broken> {
     stream.set_nodelay(true)?;
+    let Some(acceptor) = acceptor else { return speak(stream, source, site).await };
     let most = Duration::from_secs(HTTPS_HANDSHAKE_SECONDS);
     let stream = tokio::time::timeout(most, acceptor.accept(stream)).await??;
+    speak(stream, source, site).await
+}
+
+type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    source: SocketAddr,
+    site: Arc<dyn Site>,
+) -> Result<(), Broken> {
     let service = service_fn(move |request| {
         let site = Arc::clone(&site);
         async move { Ok::<_, Infallible>(answer(request, source, &*site).await) }

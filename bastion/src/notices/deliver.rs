@@ -8,8 +8,8 @@
 //! the outbox after a while, whoever sees it does.
 
 use super::{
+    Trust,
     hook::{self, HookName},
-    trust::Trust,
     webhook::{self, WebhookUrl},
 };
 use crate::{

@@ -14,12 +14,11 @@
 pub mod alarms;
 pub mod deliver;
 mod hook;
-mod trust;
 pub mod webhook;
 
+pub use crate::https::Trust;
 pub use deliver::{Courier, Tried, Tries, run};
 pub use hook::HookName;
-pub use trust::Trust;
 pub use webhook::WebhookUrl;
 
 use crate::{
