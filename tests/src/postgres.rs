@@ -4,7 +4,11 @@
 //! PostgreSQL refuses to run as root, so under root it runs as `postgres` (the package's user) or
 //! `nobody`. A shell holds a pipe from us and ends the server when we end, however we end.
 
-use nix::unistd::{Gid, Uid, User, chown};
+use crate::own_vm::output;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Gid, Pid, Uid, User, chown},
+};
 use std::{
     fs,
     net::{TcpListener, TcpStream},
@@ -74,9 +78,29 @@ impl Cluster {
         format!("postgres://bastion@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// Stops the processes that serve connections and write, as a machine that hangs would.
+    pub fn freeze(&self) {
+        self.signal_workers(Signal::SIGSTOP);
+    }
+
+    /// Has them go on.
+    pub fn thaw(&self) {
+        self.signal_workers(Signal::SIGCONT);
+    }
+
+    fn signal_workers(&self, signal: Signal) {
+        let file = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
+        let Some(server) = file.lines().next() else { return };
+        for pid in output("pgrep", &["-P", server]).lines() {
+            // One may have ended by itself meanwhile.
+            kill(Pid::from_raw(pid.parse().expect("a number")), signal).ok();
+        }
+    }
+
     /// Ends the server at once, as a crash would.
     pub fn stop(&mut self) {
         if let Some(mut server) = self.server.take() {
+            self.thaw();
             drop(server.stdin.take());
             server.wait().unwrap();
         }

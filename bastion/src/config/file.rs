@@ -108,6 +108,7 @@ struct RawIngress {
     channels_per_session_max: usize,
     idle_seconds: u64,
     keepalive_seconds: u64,
+    takes_nothing_seconds: u64,
     rekey_mib: usize,
     post_quantum_only: bool,
     vm_port: u16,
@@ -189,6 +190,7 @@ impl Default for RawIngress {
             channels_per_session_max: 100,
             idle_seconds: 1800,
             keepalive_seconds: 15,
+            takes_nothing_seconds: limits::TAKES_NOTHING_SECONDS,
             rekey_mib: 65_536,
             post_quantum_only: false,
             vm_port: 22,
@@ -305,6 +307,11 @@ impl RawIngress {
             )?,
             idle: seconds("ingress.idle_seconds", self.idle_seconds, 86_400)?,
             keepalive: seconds("ingress.keepalive_seconds", self.keepalive_seconds, 3_600)?,
+            takes_nothing: seconds(
+                "ingress.takes_nothing_seconds",
+                self.takes_nothing_seconds,
+                3_600,
+            )?,
             rekey_bytes: rekey_bytes("ingress.rekey_mib", self.rekey_mib)?,
             post_quantum_only: self.post_quantum_only,
             vm_port: match self.vm_port {

@@ -201,6 +201,8 @@ pub struct Ingress {
     pub idle: Duration,
     /// How often an idle connection is asked whether it still lives.
     pub keepalive: Duration,
+    /// How long a client may refuse to take a byte from its socket.
+    pub takes_nothing: Duration,
     /// New keys after this many bytes in one direction.
     pub rekey_bytes: usize,
     /// Only key exchanges that a quantum computer does not undo.

@@ -37,6 +37,7 @@ use bastion_core::{
     lease::Cause,
     limits::{
         EGRESS_KEEPALIVE_SECONDS, EGRESS_LOGIN_SECONDS, EGRESS_OPEN_SECONDS, EGRESS_START_SECONDS,
+        PARTING_SECONDS,
     },
     vm::VmInstance,
 };
@@ -289,12 +290,18 @@ impl Upstream {
         while self.read.wait().await.is_some() {}
     }
 
-    /// Leaves the VM: what it opened ends, too.
+    /// Leaves the VM: what it opened ends, too. A VM that does not take our good-bye is dropped.
     pub(crate) async fn leave(&mut self) {
         let Some(handle) = self.handle.take() else { return };
-        let left = handle.disconnect(russh::Disconnect::ByApplication, "", "");
-        if !matches!(within("leaving", EGRESS_OPEN_SECONDS, left).await, Ok(Ok(()))) {
-            tracing::debug!("a VM's connection was already gone");
+        let farewell = async {
+            let left = handle.disconnect(russh::Disconnect::ByApplication, "", "").await;
+            // It may stand behind what the VM does not take: over is only what has ended.
+            let ended = handle.await;
+            tracing::debug!(?left, ?ended, "left a VM");
+        };
+        if timeout(Duration::from_secs(PARTING_SECONDS), farewell).await.is_err() {
+            tracing::debug!("a VM does not take a good-bye");
+            self.gate.cut();
         }
     }
 

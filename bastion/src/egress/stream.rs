@@ -40,6 +40,10 @@ struct State {
     upload_waits: Option<Instant>,
     last_trickle: Option<Instant>,
     waker: Option<Waker>,
+    /// The connection is given up.
+    cut: bool,
+    /// Whoever waits for the socket itself.
+    waits: Option<Waker>,
 }
 
 impl Gate {
@@ -70,6 +74,26 @@ impl Gate {
         }
     }
 
+    /// Gives the connection up, whatever is still to be read or written. russh looks at nothing
+    /// else while a VM takes no byte, or opens no window for what waits.
+    pub(crate) fn cut(&self) {
+        let mut state = self.lock();
+        state.cut = true;
+        for waker in [state.waker.take(), state.waits.take()].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+
+    /// Whether the connection is given up; whoever waits for the socket hears of it.
+    fn is_cut(&self, waker: &Waker) -> bool {
+        let mut state = self.lock();
+        match &mut state.waits {
+            Some(waits) => waits.clone_from(waker),
+            empty => *empty = Some(waker.clone()),
+        }
+        state.cut
+    }
+
     /// The channel has a terminal.
     pub(crate) fn set_terminal(&self) {
         self.lock().terminal = true;
@@ -90,7 +114,7 @@ impl Gate {
     /// Until when to wait before the next read; nothing: read now, as much as stands there.
     fn admit(&self, now: Instant, waker: &Waker) -> Result<usize, Instant> {
         let mut state = self.lock();
-        if !state.closed {
+        if !state.closed || state.cut {
             return Ok(READ_BUFFER_BYTES_MAX);
         }
         if state.held {
@@ -165,6 +189,7 @@ impl AsyncRead for VmSocket {
             let limit = ready!(this.poll_gate(cx));
             match this.buffer.poll_fill(cx, &mut this.stream, limit) {
                 Poll::Ready(filled) => filled?,
+                Poll::Pending if this.gate.is_cut(cx.waker()) => return Poll::Ready(Ok(())),
                 Poll::Pending => {
                     if !this.gate.lock().terminal {
                         socket::quick_ack(&this.stream);
@@ -185,7 +210,12 @@ impl AsyncWrite for VmSocket {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, data)
+        match Pin::new(&mut self.stream).poll_write(cx, data) {
+            Poll::Pending if self.gate.is_cut(cx.waker()) => {
+                Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+            }
+            written => written,
+        }
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(cx)

@@ -8,7 +8,7 @@ use super::doorstep::VERSION;
 use crate::{authn, config::Ingress};
 use bastion_core::limits::{
     AUTHENTICATION_ATTEMPTS_MAX, AUTHENTICATION_REJECTION_MILLIS, KEEPALIVE_UNANSWERED_MAX,
-    REKEY_SECONDS, WINDOW_NARROW_BYTES, WRITE_STALL_SECONDS,
+    REKEY_SECONDS, WINDOW_NARROW_BYTES,
 };
 use russh::{
     Limits, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex,
@@ -127,7 +127,9 @@ fn server_config(
             mac: Cow::Borrowed(MACS),
             compression: Cow::Borrowed(&[compression::NONE]),
         },
-        inactivity_timeout: Some(Duration::from_secs(WRITE_STALL_SECONDS)),
+        // russh's one clock for a socket that takes nothing and for a client that says nothing: an
+        // idle one must be asked, and answer, before it runs out.
+        inactivity_timeout: Some(limits.takes_nothing.max(keepalive_interval * 2)),
         keepalive_interval: Some(keepalive_interval),
         keepalive_max,
         nodelay: true,

@@ -298,18 +298,14 @@ async fn idleness(limit: Duration, scribe: &Scribe) {
     }
 }
 
-/// Closes the VM's side. A VM that does not answer is left to its keepalives.
-async fn part(up: Upstream) {
+/// Closes the VM's side.
+async fn part(mut up: Upstream) {
     up.gate.set_closed(false);
     up.gate.set_held(false);
-    let farewell = async {
-        let closed = up.write.close().await;
-        let Some(handle) = up.handle else { return closed };
-        let left = handle.disconnect(russh::Disconnect::ByApplication, "", "").await;
-        closed.and(left)
-    };
-    let limit = Duration::from_secs(PARTING_SECONDS);
-    if !matches!(timeout(limit, farewell).await, Ok(Ok(()))) {
-        tracing::debug!("a VM's connection was already gone");
+    let closed = timeout(Duration::from_secs(PARTING_SECONDS), up.write.close()).await;
+    if closed.is_err() {
+        up.gate.cut();
     }
+    tracing::debug!(?closed, "closed a VM's channel");
+    up.leave().await;
 }

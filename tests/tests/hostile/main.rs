@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod audited;
+mod deaf;
 mod early;
 mod encrypted;
 mod exits;
@@ -15,6 +16,7 @@ mod faults;
 mod floods;
 mod gone;
 mod guessing;
+mod held;
 mod malformed;
 mod slow;
 mod steady;

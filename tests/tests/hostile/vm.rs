@@ -46,13 +46,23 @@ pub enum How {
     EndsWithoutStatus,
     DiesRunning,
     FreezesRunning,
+    /// The same, having asked for more than its socket holds.
+    FreezesGreedy,
     OpensChannels,
 }
 
 /// What keeps a faulty VM alive.
 pub struct Kept {
+    port: u16,
     _sockets: Vec<Socket>,
     _streams: Vec<Plain>,
+}
+
+impl Kept {
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
 }
 
 /// The name of a VM that is wrong in this way.
@@ -62,10 +72,10 @@ pub fn name(how: How) -> String {
 
 /// Enters a faulty VM into the inventory and starts it.
 pub fn start(world: &World, runtime: &Runtime, how: How) -> Kept {
-    let mut kept = Kept { _sockets: Vec::new(), _streams: Vec::new() };
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    let mut kept = Kept { port, _sockets: Vec::new(), _streams: Vec::new() };
     add(world, &name(how), port, "ops:troubleshoot");
     match how {
         How::NobodyListens => kept._sockets.push(socket),
@@ -91,6 +101,7 @@ pub fn start(world: &World, runtime: &Runtime, how: How) -> Kept {
                 keys: vec![key],
                 certificates: (how != How::PlainKey).then_some(certificate).into_iter().collect(),
                 auth_rejection_time: Duration::ZERO,
+                window_size: if how == How::FreezesGreedy { 1 << 30 } else { 2 << 20 },
                 ..server::Config::default()
             });
             let _guard = runtime.enter();
@@ -219,7 +230,7 @@ impl Handler for Faulty {
     }
 
     async fn data(&mut self, _: ChannelId, _: &[u8], _: &mut Session) -> Result<(), Self::Error> {
-        if self.how == How::FreezesRunning {
+        if matches!(self.how, How::FreezesRunning | How::FreezesGreedy) {
             // Neither reads nor answers from here on, and its kernel still acknowledges.
             std::future::pending().await
         }

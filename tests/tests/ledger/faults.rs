@@ -9,10 +9,13 @@ use bastion::{
         hooks::{Fault, Step},
     },
 };
-use bastion_core::lease::Cause;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use bastion_core::{lease::Cause, limits::COMMIT_SECONDS_MAX};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 on_both_stores!(
@@ -100,6 +103,38 @@ async fn a_commit_of_unknown_outcome_ends_the_writer_unanswered(world: World) {
         assert_eq!(ledger.verify().await, Ok(expected), "{step:?} {fault:?}");
         ledger.close().await;
     }
+}
+
+/// A server that hangs in the middle of a commit: nobody is told anything, and the process ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_without_an_answer_ends_the_writer_in_time() {
+    let world = World::postgres();
+    let server = world.postgres.clone().expect("a server");
+    let (survives, ends) = survivor();
+    let armed = Arc::new(AtomicBool::new(false));
+    let (trigger, frozen) = (Arc::clone(&armed), Arc::clone(&server));
+    let fault = move |at| {
+        if at == Step::Commit && trigger.swap(false, Ordering::SeqCst) {
+            frozen.freeze();
+        }
+        Fault::None
+    };
+    let ledger = world.create_with(Hooks { fault: Arc::new(fault), ..survives }).await;
+    armed.store(true, Ordering::SeqCst);
+    let began = Instant::now();
+    let unknown = ledger.append("unanswered", secret()).await;
+    let took = began.elapsed();
+    println!("{unknown:?} after {took:.1?}");
+    assert!(matches!(unknown, Err(LedgerError::Closed)), "{unknown:?}");
+    assert_eq!(ends.load(Ordering::SeqCst), 1);
+    let bound = Duration::from_secs(COMMIT_SECONDS_MAX);
+    assert!(took >= bound && took < bound + Duration::from_secs(15), "{took:?}");
+    server.thaw();
+    ledger.close().await;
+    // There or not: the next start knows, and goes on.
+    let ledger = world.open().await.expect("opens again");
+    let found = ledger.verify().await.expect("verifies");
+    assert!([1, 2].contains(&found), "{found} entries");
 }
 
 async fn a_process_that_dies_at_any_step_leaves_whole_batches(world: World) {

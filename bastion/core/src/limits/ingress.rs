@@ -66,8 +66,8 @@ pub const DOORSTEP_SECONDS: u64 = 2;
 /// Keepalives without an answer before the connection counts as dead.
 pub const KEEPALIVE_UNANSWERED_MAX: usize = 3;
 
-/// How long a peer may refuse to take a byte from its socket, in seconds.
-pub const WRITE_STALL_SECONDS: u64 = 600;
+/// How long a client may refuse to take a byte from its socket, in seconds, unless configured.
+pub const TAKES_NOTHING_SECONDS: u64 = 600;
 
 /// Refusals that one connection may collect (channels, forwards, requests): a client that goes on
 /// is broken or probing, and every refusal costs an entry.
