@@ -178,6 +178,7 @@ impl App {
         let ledger = log::open(&config, Arc::clone(&signer)).await?;
         let policy = policy::of_folder(&config)?;
         let app = Self::assemble(config, (ledger, signer), policy)?;
+        log::enter_restored(&app.ledger).await?;
         app.recover().await?;
         // A crash may have come between an erasure and the end of its keys, or the cut of the
         // write-ahead log.

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod app;
 pub mod authn;
+pub mod backup;
 pub mod ca;
 pub mod cli;
 pub mod clock;

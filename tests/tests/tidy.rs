@@ -48,7 +48,7 @@ const IMPURE: [&str; 10] = [
 /// The layers of the binary, lowest first.
 const LAYERS: [&[&str]; 4] = [
     &["config", "https", "keyfile", "metrics"],
-    &["authn", "store", "ledger", "signer", "ca", "egress", "relay", "witness"],
+    &["authn", "store", "ledger", "signer", "ca", "egress", "relay", "witness", "backup"],
     &["gate", "ingress", "notices", "api"],
     &["app", "cli", "demo", "serve"],
 ];

@@ -36,6 +36,15 @@ macro_rules! log_events {
     /// answered before and is not here would not be noticed by it. Commits: `reason`.
     #[serde(rename = "log.mark")]
     LogMark { gateway: String, size: u64 },
+    /// A backup was made and read back: of the first `entries` of the log with all that stands beside
+    /// it (`kind` `log`), or of the keys of data subjects (`keys`, `entries` 0). `digest` is what it
+    /// is signed by, `bytes` its size.
+    #[serde(rename = "backup.made")]
+    BackupMade { backup: String, bytes: u64, digest: String, entries: u64, kind: String },
+    /// The store was put back from a backup, of the first `entries` of the log, before this gateway
+    /// started: facts and log are those of then. `digest` as its `backup.made` has it.
+    #[serde(rename = "backup.restored")]
+    BackupRestored { backup: String, digest: String, entries: u64 },
     /// What a crash left open is closed: `lease`, `session` or, where `recording` is named, the
     /// connection that was lent under the lease and that it is of. Of the recording,
     /// `recording_bytes` are whole sealed segments; `recording_missing` of what earlier

@@ -1,5 +1,6 @@
 //! Every bound of the product, with its reason. Units last.
 
+mod backup;
 mod erasure;
 mod forwards;
 mod https;
@@ -11,6 +12,7 @@ mod recording;
 mod vm;
 mod witness;
 
+pub use backup::*;
 pub use erasure::*;
 pub use forwards::*;
 pub use https::*;

@@ -13,6 +13,7 @@
 
 mod approvers;
 pub mod audit;
+pub mod backup;
 mod change;
 pub mod connect;
 mod consent;
@@ -293,6 +294,7 @@ async fn dispatch(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
         Verb::Policy(verb) => policy::run(call, verb).await,
         Verb::Ca(verb) => host::run(call, verb).await,
         Verb::Audit(verb) => audit::run(call, verb).await,
+        Verb::Backup(ask) => backup::run(call, ask).await,
         Verb::Session(verb) => session::run(call, verb).await,
         Verb::Recording(verb) => recording::run(call, verb).await,
         Verb::Report(ask) => report::run(call, ask).await,

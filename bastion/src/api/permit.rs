@@ -97,6 +97,7 @@ const TABLE: &[(&str, &[ActorKind])] = &[
     ("audit publish", &[Local]),
     ("audit new-epoch", &[Local]),
     ("audit new-mark", &[Local]),
+    ("backup", &[Local]),
     ("session list", &[Approver, Officer, Local]),
     ("session show", &[Approver, Officer, Local]),
     ("session end", &[Officer]),

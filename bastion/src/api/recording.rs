@@ -64,6 +64,8 @@ pub(super) async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault>
         text += "PostgreSQL keeps the old row until `VACUUM FULL recording_keys`, and in its own \
                  log and backups as long as those are kept\n";
     }
+    text += "backups that were made before have its key: run `bastion backup --forget FILE` on \
+             each\n";
     let json = json!({ "recording": recording, "state": "erased", "scrubbed": scrubbed });
     Ok(Reply::Said { text, json })
 }

@@ -4,7 +4,7 @@
 //! never reaches the parser of its arguments, so no message of the parser can tell them about it.
 
 use super::{
-    approvers, audit, connect, consent, customers, fault::Fault, host, officers, operators, permit,
+    approvers, audit, backup, connect, consent, customers, fault::Fault, host, officers, operators, permit,
     policy, proposals, recording, report, services, session, vms,
 };
 use audit_schema::event::ActorKind;
@@ -90,6 +90,8 @@ pub enum Verb {
     /// Ask the log, verify it, hand it out
     #[command(subcommand)]
     Audit(audit::Verb),
+    /// A sealed copy of the log and of all beside it, made while the gateway runs
+    Backup(backup::Ask),
     /// What is live and what was, the end of it, the recordings
     #[command(subcommand)]
     Session(session::Verb),

@@ -4,6 +4,7 @@
 use super::StartError;
 use crate::{
     args,
+    backup::RESTORED,
     config::Config,
     keyfile,
     ledger::{
@@ -15,16 +16,17 @@ use crate::{
     },
     notices::{Notice, enqueue},
     signer::Signer,
-    store::{Db, Options},
+    store::{Db, Options, StoreError},
 };
 use audit_schema::{
     checkpoint::{self, Vkey},
-    event::{Actor, Event},
+    event::{Actor, ActorKind, Event},
     merkle::TreeHead,
     tile::CHECKPOINT_PATH,
 };
 use bastion_core::{id::CustomerId, limits::EPOCHS_MAX};
 use ed25519_dalek::VerifyingKey;
+use serde::Deserialize;
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -52,6 +54,34 @@ pub(super) async fn open(config: &Config, signer: Arc<Signer>) -> Result<Ledger,
         });
     }
     Ok(ledger)
+}
+
+/// Enters that the store was put back from a backup, if it was: in every customer's chain, as the
+/// facts are those of then.
+pub(super) async fn enter_restored(ledger: &Ledger) -> Result<(), StartError> {
+    let sql = "SELECT value FROM settings WHERE key = $1";
+    let Some(row) = ledger.db().row_opt(sql, &args![RESTORED]).await? else { return Ok(()) };
+    let note: RestoredNote = serde_json::from_str(&row.text(0)?)
+        .map_err(|why| StoreError::Shape(format!("the note of a restore: {why}")))?;
+    let actor = Actor { id: ledger.gateway().to_owned(), kind: ActorKind::Gateway };
+    let entered = ledger.record("restored", move |batch| {
+        Box::pin(async move {
+            let sql = "DELETE FROM settings WHERE key = $1";
+            batch.tx().run(sql, &args![RESTORED]).await?;
+            let RestoredNote { backup, digest, entries } = note;
+            let event = Event::BackupRestored { backup, digest, entries };
+            batch.append_for_everybody(NewEntry::new(actor, event)).await
+        })
+    });
+    entered.await?.into_inner();
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct RestoredNote {
+    backup: String,
+    digest: String,
+    entries: u64,
 }
 
 /// What this gateway brings to its log, with what is remembered of it.

@@ -12,6 +12,7 @@ mod local;
 mod policy;
 mod provable;
 mod replay;
+mod restore;
 mod search;
 mod serve;
 mod stdio;
@@ -75,6 +76,10 @@ enum Command {
     /// Ask the log, verify it, hand it out
     #[command(subcommand)]
     Audit(api::audit::Verb),
+    /// A sealed copy of the log and of all beside it, made while the gateway runs
+    Backup(api::backup::Ask),
+    /// Put a backup back, where there is no store
+    Restore(restore::Args),
     /// What is live and what was, the end of it, the recordings
     #[command(subcommand)]
     Session(api::session::Verb),
@@ -174,7 +179,10 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
         Command::Audit(api::audit::Verb::NewMark { reason }) => {
             ceremony::new_mark(&configuration(cli.config.as_deref())?, &reason.to_string())
         }
-        Command::Audit(_) => read(cli.config.as_deref(), None),
+        Command::Audit(_) | Command::Backup(_) => read(cli.config.as_deref(), None),
+        Command::Restore(args) => {
+            restore::run(&configuration(cli.config.as_deref())?, &args, cli.json)
+        }
         Command::Session(api::session::Verb::Replay(ask)) => {
             replay::run(cli.config.as_deref(), &ask)
         }

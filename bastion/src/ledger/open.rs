@@ -255,6 +255,13 @@ fn signer(opening: &Opening, origin: &str) -> Result<Arc<dyn LogSigner>, OpenErr
     }
 }
 
+/// Checks the whole log of a store that nobody writes, and that these are its keys of data
+/// subjects.
+pub async fn verify_whole(db: &Db, keys: &SubjectKeys) -> Result<Head, OpenError> {
+    check_key_store(db, keys).await?;
+    verify_from(db, keys, 0).await
+}
+
 /// Checks the end of the log: the entries since the last multiple of [`TAIL_ENTRIES_CHECKED`], and
 /// as many before.
 pub async fn verify_tail(db: &Db, keys: &SubjectKeys) -> Result<Head, OpenError> {

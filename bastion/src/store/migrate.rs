@@ -56,6 +56,39 @@ pub(crate) async fn migrate(db: &Db, create: bool) -> Result<(), StoreError> {
     }
 }
 
+/// The schema as a script that makes it in an empty database, with the rows that say which text it
+/// was made by: what a backup begins with.
+pub(crate) fn script(postgres: bool) -> String {
+    let files = if postgres { POSTGRES } else { SQLITE };
+    let mut script = format!("{MIGRATIONS_TABLE};\n");
+    for (index, text) in files.iter().enumerate() {
+        let digest = Hash::of(text.as_bytes());
+        let version = index + 1;
+        script += text;
+        script += &format!(
+            "\nINSERT INTO migrations (version, digest) VALUES ({version}, '{digest}');\n"
+        );
+    }
+    script
+}
+
+/// Every table that the files make, in their order, but for the one of the migrations.
+pub(crate) fn tables(postgres: bool) -> Vec<&'static str> {
+    let files = if postgres { POSTGRES } else { SQLITE };
+    let lines = files.iter().flat_map(|text| text.lines());
+    let made = lines.filter_map(|line| line.strip_prefix("CREATE TABLE "));
+    let mut tables = Vec::new();
+    for table in made.filter_map(|rest| rest.split([' ', '(']).next()) {
+        if !tables.contains(&table) {
+            tables.push(table);
+        }
+    }
+    tables
+}
+
+const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations
+         (version BIGINT PRIMARY KEY, digest TEXT NOT NULL)";
+
 /// Whether the table of migrations is there, in either database's words.
 const HAS_TABLE_SQLITE: &str =
     "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'migrations'";
@@ -74,11 +107,7 @@ async fn applied(db: &Db) -> Result<Vec<String>, StoreError> {
 /// One file, in one transaction with the row that says so.
 async fn apply(db: &Db, version: usize, text: &'static str) -> Result<(), StoreError> {
     let mut tx = Tx::begin_write(db.writer().await?).await?;
-    tx.script(
-        "CREATE TABLE IF NOT EXISTS migrations
-         (version BIGINT PRIMARY KEY, digest TEXT NOT NULL)",
-    )
-    .await?;
+    tx.script(MIGRATIONS_TABLE).await?;
     tx.script(text).await?;
     tx.run(
         "INSERT INTO migrations (version, digest) VALUES ($1, $2)",

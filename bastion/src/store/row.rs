@@ -1,6 +1,6 @@
 //! A row of an answer, read by column index.
 
-use super::StoreError;
+use super::{Arg, StoreError};
 use audit_schema::time::Timestamp;
 use sqlx::{
     Column as _, Row as _, TypeInfo as _, ValueRef as _, postgres::PgRow, sqlite::SqliteRow,
@@ -100,6 +100,32 @@ impl Row {
     {
         let text = self.opt_text(index)?;
         text.map(|text| text.parse().map_err(|error| shape(index, error))).transpose()
+    }
+    /// What stands in a column, whatever it is: an integer, a text, bytes or nothing.
+    pub fn any(&self, index: usize) -> Result<Arg, StoreError> {
+        let kind = match self {
+            Self::Sqlite(row) => {
+                let value = row.try_get_raw(index).map_err(|e| shape(index, e))?;
+                if value.is_null() { "NULL".into() } else { value.type_info().name().to_owned() }
+            }
+            Self::Postgres(row) => {
+                let value = row.try_get_raw(index).map_err(|e| shape(index, e))?;
+                if value.is_null() { "NULL".into() } else { value.type_info().name().to_owned() }
+            }
+        };
+        match kind.as_str() {
+            "NULL" => Ok(Arg::Null),
+            "TEXT" | "VARCHAR" => self.text(index).map(Arg::Text),
+            "BLOB" | "BYTEA" => self.bytes(index).map(Arg::Bytes),
+            _ => self.i64(index).map(Arg::I64),
+        }
+    }
+    /// How many columns there are.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::Sqlite(row) => row.len(),
+            Self::Postgres(row) => row.len(),
+        }
     }
     /// How many columns there are, for messages.
     pub fn columns(&self) -> Vec<String> {

@@ -5,6 +5,7 @@
 //! connection with it, so that no half-done work can be committed by whoever comes next.
 
 use super::{Arg, Query, Row, StoreError};
+use futures_util::{StreamExt as _, stream::BoxStream};
 use sqlx::{
     AssertSqlSafe, Postgres, SqlSafeStr, SqlStr, Sqlite,
     encode::IsNull,
@@ -101,6 +102,41 @@ impl Tx {
         self.before_statement().await?;
         let sql = AssertSqlSafe(query.sql.clone()).into_sql_str();
         Ok(self.conn()?.fetch(sql, &query.args).await?)
+    }
+
+    /// The rows of a query, as they come: for answers that are too large to hold.
+    pub(crate) fn stream<'a>(
+        &'a mut self,
+        sql: String,
+    ) -> Result<BoxStream<'a, Result<Row, StoreError>>, StoreError> {
+        let sql = AssertSqlSafe(sql).into_sql_str();
+        Ok(match self.conn()? {
+            Conn::Sqlite(conn) => {
+                let rows = sqlx::query(sql).fetch(&mut **conn);
+                rows.map(|row| Ok(Row::Sqlite(row?))).boxed()
+            }
+            Conn::Postgres(conn) => {
+                let rows = sqlx::query(sql).fetch(&mut **conn);
+                rows.map(|row| Ok(Row::Postgres(row?))).boxed()
+            }
+        })
+    }
+
+    /// Puts rows into a table: on SQLite as the statements that `rows` is made of, on PostgreSQL as
+    /// what COPY reads. For a restore alone, which wrote them down itself.
+    pub(crate) async fn load(&mut self, table: &str, rows: String) -> Result<(), StoreError> {
+        match self.conn()? {
+            Conn::Sqlite(conn) => {
+                let rows = sqlx::raw_sql(AssertSqlSafe(rows).into_sql_str());
+                rows.execute(&mut **conn).await.map(drop)?;
+            }
+            Conn::Postgres(conn) => {
+                let mut copy = conn.copy_in_raw(&format!("COPY {table} FROM STDIN")).await?;
+                copy.send(rows.into_bytes()).await?;
+                copy.finish().await.map(drop)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether this is PostgreSQL, for the few statements that differ.

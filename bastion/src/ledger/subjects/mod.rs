@@ -19,13 +19,13 @@ mod seal;
 mod store;
 mod whose;
 
-pub use store::KeyStoreError;
+pub use store::{KeyStoreError, key_tables};
 pub(super) use whose::whose;
 pub use whose::{NOBODY, contact};
 
 use crate::{
     entropy::draw,
-    store::{StoreError, Tx},
+    store::{Db, StoreError, Tx},
 };
 use audit_schema::{commit::Opening, hash::Hash};
 use bastion_core::limits::SUBJECT_KEYS_CACHED_MAX;
@@ -84,6 +84,11 @@ impl SubjectKeys {
 
     fn of(store: KeyStore) -> Self {
         Self { store, known: Arc::default(), erasures: Arc::default() }
+    }
+
+    /// Where they stand.
+    pub(crate) fn db(&self) -> &Db {
+        self.store.db()
     }
 
     /// The name of the key store: the log knows which one is its own.

@@ -36,7 +36,12 @@ pub(super) struct KeyStore {
     name: String,
 }
 
-const TABLES: &str = "
+/// The tables, in either database's words.
+pub mod key_tables {
+    /// What they are called.
+    pub const NAMES: [&str; 3] = ["subject_keys", "destroyed_keys", "key_store"];
+    /// What makes them.
+    pub const SCRIPT: &str = "\
 CREATE TABLE IF NOT EXISTS subject_keys (
     id      BIGINT PRIMARY KEY,
     subject TEXT NOT NULL UNIQUE,
@@ -50,6 +55,7 @@ CREATE TABLE IF NOT EXISTS key_store (
     name TEXT NOT NULL
 );
 ";
+}
 
 const OPTIONS: Options = Options { shared: true, ..Options::OPEN };
 
@@ -57,7 +63,7 @@ impl KeyStore {
     pub async fn create(url: &str) -> Result<Self, KeyStoreError> {
         let db = Db::connect(url, &Options { create: true, ..OPTIONS }).await?;
         let mut tx = Tx::begin_write(db.writer().await?).await?;
-        tx.script(TABLES).await?;
+        tx.script(key_tables::SCRIPT).await?;
         let drawn = crate::entropy::draw::<16>().map_err(|none| failed(&none))?;
         let name = drawn.iter().fold(String::from("k-"), |name, byte| format!("{name}{byte:02x}"));
         let sql = "INSERT INTO key_store (id, name) VALUES (1, $1) ON CONFLICT (id) DO NOTHING";
@@ -86,6 +92,10 @@ impl KeyStore {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub fn db(&self) -> &Db {
+        &self.db
     }
 
     /// The key of a subject; if there is none, this one from now on, once it is durable.

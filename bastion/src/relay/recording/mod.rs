@@ -19,11 +19,12 @@ mod thread;
 mod track;
 mod wrapped;
 
+pub use crate::relay::keystream::CipherFailed;
 pub use container::{ContainerKey, Header, SEAL_LINE_BYTES, Segment, Writer as ContainerWriter};
 pub use payload::{Moment, Payload};
 pub use reader::{BadRecording, Found, header, open, open_container, verify};
 pub use track::Recording;
-pub use wrapped::{KeyError, Recipient, unwrap};
+pub use wrapped::{KeyError, Recipient, unwrap, wrap};
 
 use super::{
     downstream::{Kind, Setup},

@@ -82,7 +82,8 @@ impl Recipient {
     }
 }
 
-pub(super) fn wrap(
+/// The key of a container, wrapped for each of those who may open it.
+pub fn wrap(
     recording: &str,
     key: &ContainerKey,
     recipients: &[&Recipient],

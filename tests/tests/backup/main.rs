@@ -1,0 +1,13 @@
+//! Backups: made while the log is in use, put back whole or not at all, opened without us.
+
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
+mod put_back;
+mod recipe;
+mod refused;
+mod scene;
+// The deployment of the erasure's tests; not all of it is needed here.
+#[allow(dead_code)]
+#[path = "../erasure/world.rs"]
+mod world;
