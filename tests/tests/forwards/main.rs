@@ -26,5 +26,6 @@ mod local;
 mod rebuilt;
 mod recorded;
 mod remote;
+mod reported;
 mod scene;
 mod socks;
