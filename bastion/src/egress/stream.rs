@@ -6,7 +6,7 @@
 //! may stand behind output that nobody takes. (`head -c 2G /dev/zero | ssh VM cat | sleep` would
 //! otherwise hang for ever.)
 
-use crate::relay::socket::{self, ReadBuffer};
+use crate::relay::socket::{self, ReadBuffer, flushes_and_ends_its_stream};
 use bastion_core::limits::{
     READ_BUFFER_BYTES_MAX, SPOOL_HOLD_SECONDS, STARVED_MILLIS, TRICKLE_BYTES, TRICKLE_MILLIS,
     TRICKLE_STARVED_MILLIS,
@@ -217,10 +217,5 @@ impl AsyncWrite for VmSocket {
             written => written,
         }
     }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    flushes_and_ends_its_stream!();
 }

@@ -9,6 +9,7 @@
 //! was read is read again by whoever speaks SSH.
 
 use super::doorstep::VERSION;
+use crate::relay::socket::flushes_and_ends_its_stream;
 use bastion_core::limits::{PROPOSAL_BYTES_MAX, PROPOSAL_MILLIS_MAX, VERSION_BYTES_MAX};
 use std::{
     io,
@@ -154,12 +155,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Greeted<S> {
         }
         Pin::new(&mut self.stream).poll_write(cx, data)
     }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    flushes_and_ends_its_stream!();
 }
 
 #[cfg(test)]

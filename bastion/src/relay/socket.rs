@@ -24,6 +24,26 @@ use tokio::{
     net::TcpStream,
 };
 
+/// What remains of an `AsyncWrite` over `self.stream` that only its writes are different from: it is
+/// flushed and ended as that is.
+macro_rules! flushes_and_ends_its_stream {
+    () => {
+        fn poll_flush(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<std::io::Result<()>> {
+            std::pin::Pin::new(&mut self.stream).poll_flush(cx)
+        }
+        fn poll_shutdown(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<std::io::Result<()>> {
+            std::pin::Pin::new(&mut self.stream).poll_shutdown(cx)
+        }
+    };
+}
+pub(crate) use flushes_and_ends_its_stream;
+
 /// Bytes read from a socket that russh has not asked for yet.
 pub(crate) struct ReadBuffer {
     bytes: Vec<u8>,

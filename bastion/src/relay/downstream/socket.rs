@@ -9,7 +9,7 @@
 //! must get the exit status in between, since russh answers a close at once and nothing can follow.
 
 use super::flow::Hold;
-use crate::relay::socket::ReadBuffer;
+use crate::relay::socket::{ReadBuffer, flushes_and_ends_its_stream};
 use bastion_core::limits::{READ_BUFFER_BYTES_MAX, READ_BUFFER_BYTES_MIN};
 use std::{
     future::Future as _,
@@ -125,12 +125,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, data)
     }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    flushes_and_ends_its_stream!();
 }
 
 #[cfg(test)]

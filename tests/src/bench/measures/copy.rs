@@ -22,45 +22,33 @@ const SHELF: &str = "/dev/shm";
 struct Program {
     measure: &'static str,
     title: &'static str,
-    command: fn(&Stage, Way, &str, &Path) -> Command,
+    name: &'static str,
+    flags: &'static [&'static str],
 }
 
 const PROGRAMS: [Program; 4] = [
-    Program { measure: "rsync", title: "rsync", command: rsync },
-    Program {
-        measure: "scp_o",
-        title: "scp -O",
-        command: |stage, way, from, to| {
-            let mut scp = stage.program("scp", way);
-            scp.args(["-q", "-O", from]).arg(to);
-            scp
-        },
-    },
-    Program {
-        measure: "scp",
-        title: "scp",
-        command: |stage, way, from, to| {
-            let mut scp = stage.program("scp", way);
-            scp.args(["-q", "-s", from]).arg(to);
-            scp
-        },
-    },
-    Program {
-        measure: "sftp",
-        title: "sftp",
-        command: |stage, way, from, to| {
-            let mut sftp = stage.program("sftp", way);
-            sftp.args(["-q", from]).arg(to);
-            sftp
-        },
-    },
+    Program { measure: "rsync", title: "rsync", name: "rsync", flags: &["--whole-file"] },
+    Program { measure: "scp_o", title: "scp -O", name: "scp", flags: &["-q", "-O"] },
+    Program { measure: "scp", title: "scp", name: "scp", flags: &["-q", "-s"] },
+    Program { measure: "sftp", title: "sftp", name: "sftp", flags: &["-q"] },
 ];
 
-fn rsync(stage: &Stage, way: Way, from: &str, to: &Path) -> Command {
+impl Program {
+    fn command(&self, stage: &Stage, way: Way, from: &str, to: &Path) -> Command {
+        let mut command = match self.name {
+            // It is told which ssh to use; the others are ssh's own and take its options.
+            "rsync" => rsync(stage, way),
+            name => stage.program(name, way),
+        };
+        command.args(self.flags).arg(from).arg(to);
+        command
+    }
+}
+
+fn rsync(stage: &Stage, way: Way) -> Command {
     let mut rsync = Command::new("rsync");
     let shell = format!("ssh -F {}", stage.config(way).display());
-    rsync.args(["--whole-file", "-e", &shell, from]).arg(to);
-    rsync.stdin(std::process::Stdio::null());
+    rsync.args(["-e", &shell]).stdin(std::process::Stdio::null());
     rsync
 }
 
@@ -82,7 +70,7 @@ pub fn copy(stage: &mut Stage, plan: &Plan) -> Vec<Row> {
             let figures = interleaved(rounds, &Form::ALL, |form| {
                 let from = format!("{}:{}", host(form, distance), file.display());
                 let to = shelf.join("fetched");
-                let mut command = (program.command)(stage, way, &from, &to);
+                let mut command = program.command(stage, way, &from, &to);
                 let took = stage.at(way, || timed(&mut command))?;
                 same(&file, &to)?;
                 fs::remove_file(&to).map_err(|why| why.to_string())?;
