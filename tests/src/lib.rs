@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod bench;
+pub mod deployment;
 pub mod heard;
 pub mod log;
 pub mod own_vm;

@@ -48,3 +48,4 @@ pub mod training;
 pub mod typed;
 pub mod vm;
 pub mod warrant;
+pub mod words;

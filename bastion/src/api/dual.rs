@@ -127,6 +127,8 @@ const TABLE: &[(&str, Effect)] = &[
     ("ca revoke", Alone),
     // ---- reading
     ("audit query", Reads),
+    ("audit stats", Reads),
+    ("audit rebuild-index", Reads),
     ("audit show", Reads),
     ("audit verify", Reads),
     ("audit checkpoint", Reads),

@@ -87,6 +87,8 @@ const TABLE: &[(&str, &[ActorKind])] = &[
     ("audit hold list", &[Officer]),
     // ---- reading
     ("audit query", &[Approver, Officer, Local]),
+    ("audit stats", &[Approver, Officer, Local]),
+    ("audit rebuild-index", &[Officer, Local]),
     ("audit show", &[Approver, Officer, Local]),
     ("audit verify", &[Approver, Officer, Local]),
     ("audit checkpoint", &[Approver, Officer, Local]),

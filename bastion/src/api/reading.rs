@@ -4,7 +4,7 @@
 use super::{Call, Fault, change};
 use crate::{
     args,
-    ledger::{NewEntry, projection::ProjectionError, reading::ReadError},
+    ledger::{NewEntry, projection::ProjectionError, reading::ReadError, told::is_withheld},
 };
 use audit_schema::{
     commit::Opening,
@@ -12,9 +12,6 @@ use audit_schema::{
     event::{ActorKind, Event},
 };
 use bastion_core::{id::CustomerId, limits::REFUSED_ARGUMENTS_CHARS_MAX};
-
-/// The fields that name a person, or where they are: not for a customer's eyes.
-const PERSONAL: [&str; 5] = ["handle", "source", "client", "login", "source_prefix"];
 
 /// Whose entries this caller may read: an approver's are their customer's, whatever they ask for.
 pub(super) fn scope(
@@ -77,17 +74,6 @@ pub(super) async fn openings(call: &Call<'_>, entry: &Entry) -> Result<Vec<Openi
     }
     let withholds = withholds(call);
     Ok(found.into_iter().filter(|o| !withholds || !is_withheld(entry, &o.field)).collect())
-}
-
-/// Whether a customer is not told this. What the provider's people typed may name one of them.
-pub(super) fn is_withheld(entry: &Entry, field: &str) -> bool {
-    let typed_by_others = entry.actor.kind != ActorKind::Approver && field == "arguments";
-    typed_by_others || is_personal(field)
-}
-
-/// Whether a field names a person or where they are.
-fn is_personal(field: &str) -> bool {
-    PERSONAL.contains(&field)
 }
 
 impl From<ReadError> for Fault {

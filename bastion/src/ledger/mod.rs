@@ -43,6 +43,7 @@ pub mod sequencer;
 pub mod signer;
 pub mod subjects;
 mod tail;
+pub(crate) mod told;
 mod wal;
 pub mod whole;
 mod write;

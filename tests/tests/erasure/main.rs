@@ -3,4 +3,5 @@
 mod asked;
 mod erased;
 mod held;
-mod world;
+
+use bastion_tests::deployment as world;

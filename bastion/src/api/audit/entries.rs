@@ -3,7 +3,7 @@
 use super::Verify;
 use crate::{
     api::{Call, Fault, Reply, print, reading},
-    ledger::OpenError,
+    ledger::{OpenError, told::is_withheld},
 };
 use audit_schema::{commit::Opening, entry::Entry, merkle::Frontier};
 use bastion_core::id::CustomerId;
@@ -29,7 +29,7 @@ pub(super) async fn show(call: &mut Call<'_>, seq: u64) -> Result<Reply, Fault> 
     let openings = reading::openings(call, &found.entry).await?;
     let state = |field: &str| match openings.iter().find(|opening| opening.field == field) {
         Some(opening) => (print::quoted(&opening.value), json!(opening.value)),
-        None if reading::withholds(call) && reading::is_withheld(&found.entry, field) => {
+        None if reading::withholds(call) && is_withheld(&found.entry, field) => {
             ("(withheld)".into(), json!({ "withheld": true }))
         }
         None => ("(erased)".into(), json!({ "erased": true })),

@@ -8,6 +8,8 @@ mod lost;
 mod prove;
 mod publish;
 mod query;
+mod rebuild;
+mod stats;
 mod whole;
 
 use super::{Call, Fault, Reply};
@@ -26,9 +28,25 @@ pub enum Verb {
 Examples:
   audit query --customer acme --since 2026-11-01 --oldest
   audit query --vm pg-1.acme --event access.denied --limit 20
-  audit query --text 'ZD-1042' --format jsonl
+  audit query --text ZD-1042 disk* --format jsonl
   audit query --lease l-0123456789 --follow")]
     Query(Box<Query>),
+    /// How many entries, by event, operator, customer and week
+    #[command(after_help = "\
+A week begins on a Monday, and is named by it.
+
+Examples:
+  audit stats
+  audit stats --by week,event --customer acme --since 2026-11-01
+  audit stats --by operator --event access.denied --format csv")]
+    Stats(Box<stats::Stats>),
+    /// Make the query index again from the log
+    #[command(after_help = "\
+Nothing is lost by it: everything in the index is in the log. While it is read again, queries wait.
+
+Example:
+  audit rebuild-index")]
+    RebuildIndex,
     /// One entry, what its commitments open to, and its hash
     #[command(after_help = "Example:\n  audit show 41")]
     Show {
@@ -192,8 +210,9 @@ pub struct Query {
     /// With this outcome: granted, denied, completed, cut, …
     #[arg(long)]
     pub outcome: Option<String>,
-    /// With this in a justification, a command or another text
-    #[arg(long, num_args = 1.., value_name = "TEXT")]
+    /// With all of these words in what was written: justifications, commands of troubleshoot
+    /// channels and other texts, in any case; `disk*` is any word that begins so
+    #[arg(long, num_args = 1.., value_name = "WORDS")]
     pub text: Vec<String>,
     /// From this moment on: 2026-11-24 or 2026-11-24T08:02:00Z
     #[arg(long, value_parser = since)]
@@ -247,6 +266,8 @@ pub struct Verify {
 pub(super) async fn run(call: &mut Call<'_>, verb: Verb) -> Result<Reply, Fault> {
     match verb {
         Verb::Query(query) => query::run(call, &query).await,
+        Verb::Stats(ask) => stats::run(call, &ask).await,
+        Verb::RebuildIndex => rebuild::run(call).await,
         Verb::Show { seq } => entries::show(call, seq).await,
         Verb::Verify(verify) => entries::verify(call, &verify).await,
         Verb::Erase(ask) => erase::run(call, *ask).await,

@@ -6,7 +6,11 @@ use crate::{
     ledger::projection::{Cursor, Filter, Order, Projection, Row},
 };
 use audit_schema::commit::Opening;
-use bastion_core::{escape, limits::QUERY_ROWS_MAX};
+use bastion_core::{
+    escape,
+    limits::QUERY_ROWS_MAX,
+    words::{NotWanted, Wanted},
+};
 use serde_json::{Map, Value, json};
 use std::{collections::HashMap, time::Duration};
 
@@ -65,8 +69,11 @@ pub(super) async fn run(call: &mut Call<'_>, ask: &Query) -> Result<Reply, Fault
     Ok(Reply::Written)
 }
 
-/// What people are called, by id; nobody's name for a caller who is not told names.
-async fn names(call: &Call<'_>) -> Result<HashMap<String, String>, Fault> {
+/// What people are called, by id.
+pub(super) type Names = HashMap<String, String>;
+
+/// What people are called; nobody's name for a caller who is not told names.
+pub(super) async fn names(call: &Call<'_>) -> Result<Names, Fault> {
     if reading::withholds(call) {
         return Ok(HashMap::new());
     }
@@ -79,20 +86,22 @@ async fn names(call: &Call<'_>) -> Result<HashMap<String, String>, Fault> {
     Ok(names)
 }
 
-fn filter(call: &Call<'_>, ask: &Query) -> Result<Filter, Fault> {
-    if let Some(operator) = &ask.operator
-        && reading::withholds(call)
-        && !operator.starts_with("op-")
-    {
-        // A name that finds an id would tell whose id it is.
-        return Err(Fault::Usage(
-            "--operator: give the id of an operator, as op-0123456789".into(),
-        ));
+/// A name that finds an id would tell whose id it is.
+pub(super) fn refuse_name(call: &Call<'_>, operator: Option<&str>) -> Result<(), Fault> {
+    match operator {
+        Some(name) if reading::withholds(call) && !name.starts_with("op-") => {
+            let how = "--operator: give the id of an operator, as op-0123456789";
+            Err(Fault::Usage(how.into()))
+        }
+        _ => Ok(()),
     }
+}
+
+fn filter(call: &Call<'_>, ask: &Query) -> Result<Filter, Fault> {
+    refuse_name(call, ask.operator.as_deref())?;
     if ask.limit == Some(0) {
         return Err(Fault::Usage("--limit: give at least 1".into()));
     }
-    let text = ask.text.join(" ");
     Ok(Filter {
         service: ask.service.clone(),
         vm: ask.vm.clone(),
@@ -102,7 +111,8 @@ fn filter(call: &Call<'_>, ask: &Query) -> Result<Filter, Fault> {
         session: ask.session.clone(),
         ticket: ask.ticket.clone(),
         outcome: ask.outcome.clone(),
-        text: (!text.is_empty()).then_some(text),
+        text: wanted(&ask.text)?,
+        only_told: reading::withholds(call),
         since: ask.since,
         until: ask.until,
         order: if ask.oldest || ask.follow { Order::Oldest } else { Order::Newest },
@@ -114,6 +124,14 @@ fn filter(call: &Call<'_>, ask: &Query) -> Result<Filter, Fault> {
             .map_err(|bad| Fault::Usage(format!("--cursor: {bad}")))?,
         ..Filter::default()
     })
+}
+
+fn wanted(text: &[String]) -> Result<Option<Wanted>, Fault> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wanted = text.join(" ").parse();
+    wanted.map(Some).map_err(|none: NotWanted| Fault::Usage(format!("--text: {none}")))
 }
 
 /// Prints pages until enough rows or the end; answers where the next would begin.
@@ -183,9 +201,9 @@ async fn pages_to_end(
 struct Printer {
     form: Form,
     begun: bool,
-    text: Option<String>,
+    text: Option<Wanted>,
     /// Of those whose ids stand in entries; kept out of the log and of the index.
-    names: HashMap<String, String>,
+    names: Names,
 }
 
 impl Printer {
@@ -194,7 +212,7 @@ impl Printer {
         for row in rows {
             let Some(found) = call.app.ledger.entry(row.seq).await? else { continue };
             let openings = reading::openings(call, &found.entry).await?;
-            // The index knows texts that a customer is not told; a match in those is none.
+            // The index was asked for what a customer is told; were it wrong, nothing is shown.
             if reading::withholds(call) && !self.holds_text(&openings) {
                 continue;
             }
@@ -214,8 +232,8 @@ impl Printer {
     }
 
     fn holds_text(&self, openings: &[Opening]) -> bool {
-        let Some(wanted) = self.text.as_ref().map(|text| text.to_lowercase()) else { return true };
-        openings.iter().any(|opening| opening.value.to_lowercase().contains(&wanted))
+        let texts = || openings.iter().map(|opening| opening.value.as_str());
+        self.text.as_ref().is_none_or(|wanted| wanted.is_in(texts()))
     }
 
     /// A name where there is one: people know each other by it.

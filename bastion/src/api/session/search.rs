@@ -22,6 +22,7 @@ use bastion_core::{
     id::CustomerId,
     limits::{REFUSED_ARGUMENTS_CHARS_MAX, SEARCH_CHANNELS_MAX},
     search::Search,
+    words::Wanted,
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -220,7 +221,8 @@ async fn enter(call: &Call<'_>, found: &Found, screens: bool) -> Result<u64, Fau
     Ok(entered.await?.seq() + 1)
 }
 
-/// The commands that hold the text, of these channels.
+/// The commands that hold the text, of these channels. The index finds those of troubleshoot
+/// channels; what went through a data channel is not in it, so those are read one by one.
 async fn commands(
     call: &Call<'_>,
     ask: &Ask,
@@ -228,39 +230,48 @@ async fn commands(
     size: u64,
 ) -> Result<Vec<Value>, Fault> {
     let text = ask.text.join(" ");
+    let wanted = Wanted::literally(&text).map_err(|none| Fault::Usage(none.to_string()))?;
     let search = Search::new(&text, ask.ignore_case);
     let index = call.app.projection().await?;
     index.wait_for(size - 1).await?;
-    let leases: HashMap<&str, &Channel> =
-        found.channels.iter().map(|channel| (channel.lease.as_str(), channel)).collect();
+    let (granted, typed) = (("command", "asked for"), ("commands", "seen to be typed"));
     let mut filter = Filter {
         customer: ask.customer.as_ref().or(call.caller.customer.as_ref()).map(ToString::to_string),
         vm: ask.vm.clone(),
-        text: Some(text),
+        text: Some(wanted),
         order: Order::Newest,
         ..Filter::default()
     };
-    let mut commands = Vec::new();
-    for (event, field, how) in [
-        ("access.granted", "command", "asked for"),
-        ("channel.commands", "commands", "seen to be typed"),
-    ] {
+    let mut rows = Vec::new();
+    for (event, what) in [("access.granted", granted), ("channel.commands", typed)] {
         filter.event = Some(event.into());
-        for row in index.query(&filter).await?.rows {
-            let Some(channel) = row.lease.as_deref().and_then(|lease| leases.get(lease)) else {
-                continue;
-            };
-            let openings = call.app.ledger.openings(row.seq).await?;
-            let opened = openings.iter().filter(|opening| opening.field == field);
-            for line in opened.flat_map(|opening| opening.value.lines()) {
-                if search.matches(line) {
-                    commands.push(json!({
-                        "time": row.time, "entry": row.seq, "lease": channel.lease,
-                        "session": channel.json["session"], "operator": channel.json["operator"],
-                        "customer": channel.customer, "vm": channel.json["vm"], "how": how,
-                        "command": line,
-                    }));
-                }
+        rows.extend(index.query(&filter).await?.rows.into_iter().map(|row| (row, what)));
+    }
+    for channel in found.channels.iter().filter(|channel| channel.json["level"] == "data") {
+        let filter = Filter {
+            event: Some("access.granted".into()),
+            lease: Some(channel.lease.clone()),
+            ..Filter::default()
+        };
+        rows.extend(index.query(&filter).await?.rows.into_iter().map(|row| (row, granted)));
+    }
+    let leases: HashMap<&str, &Channel> =
+        found.channels.iter().map(|channel| (channel.lease.as_str(), channel)).collect();
+    let mut commands = Vec::new();
+    for (row, (field, how)) in rows {
+        let Some(channel) = row.lease.as_deref().and_then(|lease| leases.get(lease)) else {
+            continue;
+        };
+        let openings = call.app.ledger.openings(row.seq).await?;
+        let opened = openings.iter().filter(|opening| opening.field == field);
+        for line in opened.flat_map(|opening| opening.value.lines()) {
+            if search.matches(line) {
+                commands.push(json!({
+                    "time": row.time, "entry": row.seq, "lease": channel.lease,
+                    "session": channel.json["session"], "operator": channel.json["operator"],
+                    "customer": channel.customer, "vm": channel.json["vm"], "how": how,
+                    "command": line,
+                }));
             }
         }
     }

@@ -4,7 +4,9 @@
 //! story, the row of such an entry takes its missing columns from the entry that began it: the
 //! grant of the lease, the request of the ticket, the instance's addition.
 
+use crate::ledger::told;
 use audit_schema::{commit::Opening, entry::Entry};
+use bastion_core::{limits::WORDS_KEPT_MAX, words as core_words};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -49,8 +51,21 @@ pub(super) struct Folded {
     pub columns: Columns,
     pub outcome: Option<String>,
     pub reason: Option<String>,
-    pub text: Option<String>,
+    pub said: Said,
 }
+
+/// The words of what an entry's commitments open to. A text ends where [`BETWEEN`] stands, so that
+/// no phrase goes from one into the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// What a customer is told.
+    pub told: Vec<String>,
+    /// The rest.
+    pub withheld: Vec<String>,
+}
+
+/// Stands between texts; nobody can ask for it, as it is neither a letter nor a digit.
+pub(super) const BETWEEN: &str = "\u{b6}";
 
 impl Contexts {
     /// Which of an entry's contexts are not known yet, and must be looked up in the store.
@@ -105,7 +120,7 @@ pub(super) fn fold(entry: &Entry, openings: &[Opening], contexts: &mut Contexts)
     Folded {
         outcome: outcome(&kind, &entry.event),
         reason: text_at(&entry.event, "reason").or_else(|| text_at(&entry.event, "reason_code")),
-        text: opened(openings),
+        said: said(entry, openings, columns.level.as_deref()),
         actor_kind: actor_kind.and_then(|kind| Some(kind.as_str()?.to_owned())).unwrap_or_default(),
         kind,
         columns,
@@ -186,10 +201,19 @@ fn outcome(kind: &str, event: &Value) -> Option<String> {
     Some(decided.to_owned())
 }
 
-/// What the commitments open to, one a line, in lower case for searching.
-fn opened(openings: &[Opening]) -> Option<String> {
-    let values: Vec<String> = openings.iter().map(|opened| opened.value.to_lowercase()).collect();
-    (!values.is_empty()).then(|| values.join("\n"))
+/// The words of what may be found.
+fn said(entry: &Entry, openings: &[Opening], level: Option<&str>) -> Said {
+    let mut said = Said::default();
+    for opened in openings.iter().filter(|opened| told::is_found(&opened.field, level)) {
+        let words = match told::is_withheld(entry, &opened.field) {
+            true => &mut said.withheld,
+            false => &mut said.told,
+        };
+        words.extend(core_words::words(&opened.value));
+        words.push(BETWEEN.to_owned());
+        words.truncate(WORDS_KEPT_MAX);
+    }
+    said
 }
 
 /// A text of an object. PostgreSQL cannot hold a NUL.

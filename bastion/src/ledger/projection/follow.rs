@@ -5,11 +5,11 @@
 
 use super::{
     ProjectionError,
-    fold::{self, Contexts, Folded},
+    chunk::Chunk,
+    fold::{self, Contexts},
     schema,
 };
 use crate::{
-    args,
     ledger::{Ledger, reading::Verified},
     metrics::{Alarm, METRICS},
     store::{Db, Query, StoreError, Tx},
@@ -24,7 +24,7 @@ use tokio::sync::{Notify, watch};
 pub(super) struct Follower {
     index: Db,
     ledger: Ledger,
-    seen: watch::Sender<u64>,
+    seen: Arc<watch::Sender<u64>>,
     wanted: Arc<Notify>,
     contexts: Contexts,
 }
@@ -34,7 +34,7 @@ impl Follower {
     pub fn new(
         index: Db,
         ledger: Ledger,
-        (seen, wanted): (watch::Sender<u64>, Arc<Notify>),
+        (seen, wanted): (Arc<watch::Sender<u64>>, Arc<Notify>),
     ) -> Self {
         Self { index, ledger, seen, wanted, contexts: Contexts::default() }
     }
@@ -42,11 +42,10 @@ impl Follower {
     pub async fn run(mut self) {
         let mut size = self.ledger.size();
         loop {
-            let outcome = advance(&self.index, &self.ledger, &mut self.contexts).await;
+            let outcome = advance(&self.index, &self.ledger, &mut self.contexts, &self.seen).await;
             METRICS.alarm(Alarm::Projection, outcome.is_err());
             match outcome {
                 Ok(seen) => {
-                    self.seen.send_replace(seen);
                     METRICS.projection_lag(size.borrow().saturating_sub(seen));
                 }
                 Err(error) => {
@@ -79,30 +78,34 @@ async fn pause(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 
-/// Folds what the index has not seen; answers how many entries it has seen then.
+/// Folds what the index has not seen; says after each chunk how many entries it has seen, and
+/// answers how many there are at the end.
 pub(super) async fn advance(
     index: &Db,
     log: &Ledger,
     contexts: &mut Contexts,
+    sign: &watch::Sender<u64>,
 ) -> Result<u64, ProjectionError> {
     loop {
         let mut tx = Tx::begin_write(index.writer().await?).await?;
         let cursor = take_cursor(&mut tx).await?;
         let end = cursor + INDEX_ROWS_AT_ONCE;
         let mut lines = log.lines(cursor, end).await?.with_openings(log.keys());
-        let mut rows = Vec::new();
+        let mut chunk = Chunk::new(tx.is_postgres());
         while let Some(found) = lines.next().await? {
             look_up(&mut tx, contexts, &found).await?;
             let folded = fold::fold(&found.entry, &found.openings, contexts);
-            rows.push(row(&found, folded));
+            chunk.push(&found.entry, folded);
         }
-        let seen = cursor + rows.len() as u64;
-        if rows.is_empty() {
+        let more = chunk.len();
+        if more == 0 {
             tx.rollback().await.map(drop)?;
-            return Ok(seen);
+            sign.send_replace(cursor);
+            return Ok(cursor);
         }
-        write(&mut tx, &rows, contexts, seen).await?;
+        chunk.write(&mut tx, contexts, cursor + more).await?;
         tx.commit().await.map(drop)?;
+        sign.send_replace(cursor + more);
         contexts.shrink(INDEX_CONTEXTS_MAX);
     }
 }
@@ -132,71 +135,4 @@ async fn look_up(
         contexts.learn(name, columns);
     }
     Ok(())
-}
-
-/// The columns in the order of [`INSERT_SQLITE`].
-fn row(found: &Verified, folded: Folded) -> serde_json::Value {
-    let entry = &found.entry;
-    let Folded { kind, actor_kind, columns, outcome, reason, text } = folded;
-    let customer = entry.customer.as_ref().map(|link| &link.id);
-    serde_json::json!([
-        entry.seq,
-        entry.time.micros(),
-        kind,
-        actor_kind,
-        entry.actor.id,
-        columns.operator,
-        customer,
-        columns.service,
-        columns.vm,
-        columns.instance,
-        columns.account,
-        columns.level,
-        columns.lease,
-        columns.session,
-        columns.ticket,
-        outcome,
-        reason,
-        text,
-    ])
-}
-
-/// One statement for all rows; the two databases differ only in the name of a function.
-macro_rules! insert_events {
-    ($each:literal) => {
-        concat!(
-            "INSERT INTO events (seq, time, type, actor_kind, actor, operator, customer, service,
-               vm, instance, account, level, lease, session, ticket, outcome, reason, text)
-             SELECT CAST(value ->> 0 AS BIGINT), CAST(value ->> 1 AS BIGINT), value ->> 2,
-               value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
-               value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14,
-               value ->> 15, value ->> 16, value ->> 17 FROM ",
-            $each
-        )
-    };
-}
-const INSERT_SQLITE: &str = insert_events!("json_each($1)");
-const INSERT_POSTGRES: &str = insert_events!("json_array_elements($1::text::json) AS each (value)");
-
-async fn write(
-    tx: &mut Tx,
-    rows: &[serde_json::Value],
-    contexts: &mut Contexts,
-    seen: u64,
-) -> Result<(), StoreError> {
-    let json =
-        serde_json::to_string(rows).map_err(|error| StoreError::failed(error.to_string()))?;
-    let insert = if tx.is_postgres() { INSERT_POSTGRES } else { INSERT_SQLITE };
-    tx.run(insert, &args![json]).await?;
-    for (name, columns) in contexts.take_fresh() {
-        let json = serde_json::to_string(&columns)
-            .map_err(|error| StoreError::failed(error.to_string()))?;
-        tx.run(
-            "INSERT INTO contexts (name, columns_json) VALUES ($1, $2)
-             ON CONFLICT (name) DO UPDATE SET columns_json = excluded.columns_json",
-            &args![name, json],
-        )
-        .await?;
-    }
-    tx.run("UPDATE projection_state SET cursor = $1 WHERE id = 1", &args![seen]).await.map(drop)
 }

@@ -3,16 +3,22 @@
 //! The entry store has no index but the place of an entry, because indexes are what limits
 //! inserts. So the entries are read once more, by a task that follows the log and folds each into
 //! a row ([`fold`]) of a store of its own: `index.db` beside an SQLite log, the schema
-//! `projection` beside the log's tables on PostgreSQL. It holds what commitments open to, so that
-//! justifications can be searched, and is therefore dropped and built again after an erasure;
-//! nothing in it is evidence. An answer to a query names entries, and whoever shows one reads it
-//! from the log.
+//! `projection` beside the log's tables on PostgreSQL. Nothing in it is evidence: an answer to a
+//! query names entries, and whoever shows one reads it from the log.
+//!
+//! It holds the words of what commitments open to, in clear, where the log has them sealed. So it
+//! is in no backup and no log of a database (it can be made again), and after an erasure every
+//! table of it is dropped, its freed pages zeroed and its write-ahead log cut, before it is built
+//! again from what is left. What went through data channels is customer data and is not in it.
 
+mod chunk;
+mod counts;
 mod fold;
 mod follow;
 mod query;
 mod schema;
 
+pub use counts::{Count, Counting, Group};
 pub use query::{BadCursor, Cursor, Filter, Order, Page, Row};
 
 use super::{Ledger, reading::ReadError};
@@ -26,8 +32,8 @@ use tokio::sync::{Notify, watch};
 pub struct Projection {
     index: Db,
     ledger: Ledger,
-    /// How many entries the index has seen.
-    seen: watch::Receiver<u64>,
+    /// How many entries the index has seen; set back when it is begun anew.
+    seen: Arc<watch::Sender<u64>>,
     /// Tells the task that somebody waits.
     wanted: Arc<Notify>,
     _feeder: Arc<Feeder>,
@@ -71,9 +77,9 @@ impl Projection {
         let options = Options { schema: Some(schema::NAME), ..Options::REBUILDABLE };
         let index = Db::connect(url, &options).await?;
         let seen = schema::prepare(&index, ledger).await?;
-        let (sender, seen) = watch::channel(seen);
+        let seen = Arc::new(watch::Sender::new(seen));
         let wanted = Arc::<Notify>::default();
-        let signs = (sender, Arc::clone(&wanted));
+        let signs = (Arc::clone(&seen), Arc::clone(&wanted));
         let follower = follow::Follower::new(index.clone(), ledger.clone(), signs);
         let feeder = Arc::new(Feeder(tokio::spawn(follower.run())));
         Ok(Self { index, ledger: ledger.clone(), seen, wanted, _feeder: feeder })
@@ -83,7 +89,8 @@ impl Projection {
     /// from the log's openings is then gone from here too.
     pub async fn rebuild(&self) -> Result<u64, ProjectionError> {
         schema::reset(&self.index, &self.ledger).await?;
-        follow::advance(&self.index, &self.ledger, &mut fold::Contexts::default()).await
+        let mut contexts = fold::Contexts::default();
+        follow::advance(&self.index, &self.ledger, &mut contexts, &self.seen).await
     }
 
     /// Drops every row, so that nothing of what was erased is left in a file of it, and begins to
@@ -91,6 +98,7 @@ impl Projection {
     /// meanwhile waits, and hears how far behind it is.
     pub async fn forget(&self) -> Result<bool, ProjectionError> {
         schema::reset(&self.index, &self.ledger).await?;
+        self.seen.send_replace(0);
         self.wanted.notify_one();
         Ok(self.index.scrub().await?)
     }
@@ -102,13 +110,23 @@ impl Projection {
 
     /// Waits until the index has seen an entry: whoever recorded it finds it in the next query.
     pub async fn wait_for(&self, seq: u64) -> Result<(), ProjectionError> {
-        let mut seen = self.seen.clone();
-        self.wanted.notify_one();
+        let mut seen = self.seen.subscribe();
         let wait = Duration::from_secs(INDEX_WAIT_SECONDS_MAX);
-        let waited = tokio::time::timeout(wait, seen.wait_for(|seen| *seen > seq)).await;
-        match waited {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(ProjectionError::Behind { seq, lag: self.lag() }),
+        let caught_up = async {
+            loop {
+                self.wanted.notify_one();
+                seen.wait_for(|seen| *seen > seq).await.ok()?;
+                // Another gateway may have begun it anew, for an erasure say.
+                let cursor = schema::cursor(&self.index).await.ok().flatten().unwrap_or_default();
+                if cursor > seq {
+                    return Some(());
+                }
+                self.seen.send_replace(cursor);
+            }
+        };
+        match tokio::time::timeout(wait, caught_up).await {
+            Ok(Some(())) => Ok(()),
+            Ok(None) | Err(_) => Err(ProjectionError::Behind { seq, lag: self.lag() }),
         }
     }
 
@@ -124,6 +142,11 @@ impl Projection {
     /// The rows that a filter lets through, one page.
     pub async fn query(&self, filter: &Filter) -> Result<Page, ProjectionError> {
         Ok(query::run(&self.index, self.ledger.db(), filter).await?)
+    }
+
+    /// How many entries there are, by what they are grouped by.
+    pub async fn count(&self, counting: &Counting) -> Result<Vec<Count>, ProjectionError> {
+        Ok(counts::run(&self.index, self.ledger.db(), counting).await?)
     }
 
     /// How the index finds them, in its database's words.

@@ -2,7 +2,10 @@
 
 use crate::store::{self, Arg, Db, Query, StoreError};
 use audit_schema::time::Timestamp;
-use bastion_core::limits::QUERY_ROWS_MAX;
+use bastion_core::{
+    limits::QUERY_ROWS_MAX,
+    words::{Phrase, Wanted},
+};
 use std::{fmt, str::FromStr};
 
 /// What is asked for; every field that is set must hold.
@@ -26,8 +29,10 @@ pub struct Filter {
     pub ticket: Option<String>,
     /// How it ended: `granted`, `denied`, `completed`, `cut`, …
     pub outcome: Option<String>,
-    /// A part of what was written (justification, command, …), in any case.
-    pub text: Option<String>,
+    /// Words of what was written (justification, command, …).
+    pub text: Option<Wanted>,
+    /// Only words that a customer is told count.
+    pub only_told: bool,
     /// Not before this moment.
     pub since: Option<Timestamp>,
     /// Before this moment.
@@ -114,8 +119,48 @@ pub struct Row {
     pub reason: Option<String>,
 }
 
-const COLUMNS: &str = "SELECT seq, time, type, actor_kind, actor, operator, customer, service, vm,
-    instance, account, level, lease, session, ticket, outcome, reason FROM events WHERE true";
+/// The columns of a row; what follows says where they are read from.
+macro_rules! columns {
+    ($from:literal) => {
+        concat!(
+            "SELECT events.seq, time, type, actor_kind, actor, operator, customer, service, vm,
+                instance, account, level, lease, session, ticket, outcome, reason FROM ",
+            $from
+        )
+    };
+}
+
+/// Where the rows are read from, and the column that says which entry they are: where words are
+/// asked for, the full-text index gives the entries in their order.
+struct From {
+    select: &'static str,
+    first: &'static str,
+    end: &'static str,
+    beyond: [&'static str; 2],
+    order: [&'static str; 2],
+}
+
+macro_rules! from {
+    ($from:literal, $seq:literal) => {
+        From {
+            select: columns!($from),
+            first: concat!(" AND ", $seq, " >= "),
+            end: concat!(" AND ", $seq, " < "),
+            beyond: [concat!(" AND ", $seq, " < "), concat!(" AND ", $seq, " > ")],
+            order: [
+                concat!(" ORDER BY ", $seq, " DESC LIMIT "),
+                concat!(" ORDER BY ", $seq, " ASC LIMIT "),
+            ],
+        }
+    };
+}
+
+const EVENTS: From = from!("events WHERE true", "events.seq");
+/// The cross join keeps SQLite to this order.
+const WORDS_SQLITE: From =
+    from!("words CROSS JOIN events ON events.seq = words.rowid WHERE words MATCH ", "words.rowid");
+const WORDS_POSTGRES: From =
+    from!("words JOIN events ON events.seq = words.seq WHERE words.words @@ ", "words.seq");
 
 /// One page.
 pub(super) async fn run(index: &Db, log: &Db, filter: &Filter) -> Result<Page, StoreError> {
@@ -124,7 +169,8 @@ pub(super) async fn run(index: &Db, log: &Db, filter: &Filter) -> Result<Page, S
         limit => limit.min(QUERY_ROWS_MAX),
     };
     // One more than a page shows whether there is another.
-    let query = compose(filter, &meant(index, log, filter).await?, limit + 1);
+    let meant = meant(index, log, filter).await?;
+    let query = compose(filter, &meant, (index.is_postgres(), limit + 1));
     let found = index.query(&query).await?;
     let more = found.len() > limit;
     let rows = found.iter().take(limit).map(row).collect::<Result<Vec<_>, _>>()?;
@@ -134,7 +180,8 @@ pub(super) async fn run(index: &Db, log: &Db, filter: &Filter) -> Result<Page, S
 
 /// How the database would find a page: for whoever asks why a query is slow.
 pub(super) async fn plan(index: &Db, log: &Db, filter: &Filter) -> Result<Vec<String>, StoreError> {
-    let query = compose(filter, &meant(index, log, filter).await?, QUERY_ROWS_MAX);
+    let meant = meant(index, log, filter).await?;
+    let query = compose(filter, &meant, (index.is_postgres(), QUERY_ROWS_MAX));
     let (explain, column) = match index.is_postgres() {
         true => ("EXPLAIN ", 0),
         false => ("EXPLAIN QUERY PLAN ", 3),
@@ -195,7 +242,7 @@ async fn meant(index: &Db, log: &Db, filter: &Filter) -> Result<Meant, StoreErro
 }
 
 /// The ids that a person may have meant: what was typed, and whoever bears it as a handle.
-async fn operators(log: &Db, typed: &str) -> Result<Vec<String>, StoreError> {
+pub(super) async fn operators(log: &Db, typed: &str) -> Result<Vec<String>, StoreError> {
     let sql = "SELECT id FROM operators WHERE handle = $1";
     let rows = log.rows(sql, &crate::args![typed]).await?;
     let mut ids = vec![typed.to_owned()];
@@ -205,8 +252,8 @@ async fn operators(log: &Db, typed: &str) -> Result<Vec<String>, StoreError> {
     Ok(ids)
 }
 
-fn compose(filter: &Filter, meant: &Meant, limit: usize) -> Query {
-    let mut query = Query::new(COLUMNS);
+fn compose(filter: &Filter, meant: &Meant, (is_postgres, limit): (bool, usize)) -> Query {
+    let (from, mut query) = begin(filter, is_postgres);
     let equal: [(&'static str, &Option<String>); 6] = [
         (" AND customer = ", &filter.customer),
         (" AND service = ", &filter.service),
@@ -241,37 +288,56 @@ fn compose(filter: &Filter, meant: &Meant, limit: usize) -> Query {
         // Names of types are lower-case letters, dots and underscores: all sort before the tilde.
         query.push(" AND type >= ").bind(event).push(" AND type < ").bind(format!("{event}~"));
     }
-    if let Some(text) = &filter.text {
-        query.push(" AND text LIKE ").bind(containing(text)).push(" ESCAPE '\\'");
-    }
     if let Some(first) = meant.first {
-        query.push(" AND seq >= ").bind(first);
+        query.push(from.first).bind(first);
     }
     if let Some(last) = meant.last {
-        query.push(" AND seq < ").bind(last);
+        query.push(from.end).bind(last);
     }
-    let (beyond, order) = match filter.order {
-        Order::Newest => (" AND seq < ", " ORDER BY seq DESC LIMIT "),
-        Order::Oldest => (" AND seq > ", " ORDER BY seq ASC LIMIT "),
-    };
+    let way = usize::from(filter.order == Order::Oldest);
     if let Some(Cursor(seq)) = filter.after {
-        query.push(beyond).bind(seq);
+        query.push(from.beyond[way]).bind(seq);
     }
-    query.push(order).bind(Arg::from(limit as u64));
+    query.push(from.order[way]).bind(Arg::from(limit as u64));
     query
 }
 
-/// A pattern that matches what contains a text, literally.
-fn containing(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for character in text.to_lowercase().chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern.push('%');
-    pattern
+/// The beginning of the statement: where it reads from, and the words.
+fn begin(filter: &Filter, is_postgres: bool) -> (&'static From, Query) {
+    let Some(wanted) = &filter.text else { return (&EVENTS, Query::new(EVENTS.select)) };
+    let from = if is_postgres { &WORDS_POSTGRES } else { &WORDS_SQLITE };
+    let mut query = Query::new(from.select);
+    match is_postgres {
+        true => query.bind(tsquery(wanted, filter.only_told)).push("::TEXT::TSQUERY"),
+        false => query.bind(fts5(wanted, filter.only_told)),
+    };
+    (from, query)
+}
+
+/// As FTS5 spells it: words are letters and digits, so quotes hold them.
+fn fts5(wanted: &Wanted, only_told: bool) -> String {
+    let phrase = |phrase: &Phrase| {
+        let star = if phrase.is_open() { " *" } else { "" };
+        format!("\"{}\"{star}", phrase.words().join(" "))
+    };
+    let phrases: Vec<String> = wanted.phrases().iter().map(phrase).collect();
+    let columns = if only_told { "told" } else { "told withheld" };
+    format!("{{{columns}}} : ({})", phrases.join(" AND "))
+}
+
+/// As PostgreSQL spells it; `A` are the words that a customer is told.
+fn tsquery(wanted: &Wanted, only_told: bool) -> String {
+    let weight = if only_told { "A" } else { "" };
+    let phrase = |phrase: &Phrase| {
+        let last = phrase.words().len() - 1;
+        let word = |(at, word): (usize, &String)| {
+            let star = if phrase.is_open() && at == last { "*" } else { "" };
+            format!("'{word}':{star}{weight}")
+        };
+        let words: Vec<String> = phrase.words().iter().enumerate().map(word).collect();
+        format!("({})", words.join(" <-> "))
+    };
+    wanted.phrases().iter().map(phrase).collect::<Vec<_>>().join(" & ")
 }
 
 fn row(row: &store::Row) -> Result<Row, StoreError> {

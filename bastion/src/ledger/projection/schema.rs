@@ -11,17 +11,21 @@ use audit_schema::hash::Hash;
 /// The schema that holds the tables on PostgreSQL.
 pub(super) const NAME: &str = "projection";
 
-/// Everything can be dropped at will. `text` is what the entry's commitments open to, in lower
-/// case, one a line: it must be in no log of the database, so PostgreSQL's tables are unlogged.
-/// After a crash of the server all of them are empty, and the index is begun anew. Every index ends
-/// in `seq`, so that a page of any filter is read in the order of the entries.
+/// Everything can be dropped at will. `words` is the full-text index of what the entries'
+/// commitments open to; the texts themselves are not here, and their words must be in no log of
+/// the database, so PostgreSQL's tables are unlogged. After a crash of the server all of them are
+/// empty, and the index is begun anew. Every index ends in `seq`, so that a page of any filter is
+/// read in the order of the entries. `counts` is what a count of any grouping is added up from: one
+/// row for each combination that occurs, with the day on which its week begins.
 macro_rules! tables {
-    ($table:literal) => {
+    ($table:literal, $words:literal) => {
         concat!(
             "
 DROP TABLE IF EXISTS projection_state;
 DROP TABLE IF EXISTS events;
 DROP TABLE IF EXISTS contexts;
+DROP TABLE IF EXISTS words;
+DROP TABLE IF EXISTS counts;
 ",
             $table,
             " projection_state (
@@ -48,8 +52,7 @@ DROP TABLE IF EXISTS contexts;
     session    TEXT,
     ticket     TEXT,
     outcome    TEXT,
-    reason     TEXT,
-    text       TEXT
+    reason     TEXT
 );
 CREATE INDEX events_time ON events (time, seq);
 CREATE INDEX events_type ON events (type, seq);
@@ -68,12 +71,39 @@ CREATE INDEX events_ticket ON events (ticket, seq);
     name         TEXT PRIMARY KEY,
     columns_json TEXT NOT NULL
 );
-"
+",
+            $table,
+            " counts (
+    week     BIGINT NOT NULL,
+    type     TEXT NOT NULL,
+    operator TEXT NOT NULL,
+    customer TEXT NOT NULL,
+    entries  BIGINT NOT NULL,
+    PRIMARY KEY (week, type, operator, customer)
+);
+",
+            $words
         )
     };
 }
-const TABLES_SQLITE: &str = tables!("CREATE TABLE");
-const TABLES_POSTGRES: &str = tables!("CREATE UNLOGGED TABLE");
+const TABLES_SQLITE: &str = tables!(
+    "CREATE TABLE",
+    "
+CREATE VIRTUAL TABLE words USING fts5 (
+    told, withheld, content = '', columnsize = 0, tokenize = 'ascii'
+);
+"
+);
+const TABLES_POSTGRES: &str = tables!(
+    "CREATE UNLOGGED TABLE",
+    "
+CREATE UNLOGGED TABLE words (
+    seq   BIGINT PRIMARY KEY,
+    words TSVECTOR NOT NULL
+);
+CREATE INDEX words_words ON words USING gin (words);
+"
+);
 
 /// Makes the tables if they are not there, or of another log or build; answers how many entries
 /// the index has seen.
@@ -91,6 +121,12 @@ pub(super) async fn prepare(index: &Db, ledger: &Ledger) -> Result<u64, Projecti
     }
     reset(index, ledger).await?;
     Ok(0)
+}
+
+/// How many entries the index has seen, by its own word.
+pub(super) async fn cursor(index: &Db) -> Result<Option<u64>, StoreError> {
+    let row = index.row_opt("SELECT cursor FROM projection_state WHERE id = 1", &[]).await?;
+    row.map(|row| row.u64(0)).transpose()
 }
 
 /// Drops every row.

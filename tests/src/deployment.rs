@@ -1,5 +1,6 @@
 //! A deployment of either kind whose people type commands, without the SSH around them.
 
+use crate::{heard::Heard, postgres::Cluster};
 use audit_schema::event::{Actor, ActorKind};
 use bastion::{
     api::{self, Caller, Invocation},
@@ -8,7 +9,6 @@ use bastion::{
     config::Config,
     keyfile,
 };
-use bastion_tests::{heard::Heard, postgres::Cluster};
 use serde_json::Value;
 use std::{
     fs, io,
@@ -18,13 +18,19 @@ use std::{
 
 /// A deployment, removed at the end of its test.
 pub struct World {
+    /// Its folder.
     pub dir: PathBuf,
+    /// Its configuration.
     pub config: Config,
+    /// Its server, if it has one.
     pub postgres: Option<Cluster>,
+    /// The first officer.
     pub odile: Caller,
+    /// The second officer.
     pub omar: Caller,
 }
 
+/// Somebody who types commands.
 pub fn caller(kind: ActorKind, id: &str, handle: &str) -> Caller {
     let actor = Actor { id: id.into(), kind };
     Caller { actor, customer: None, handle: handle.into(), session: None, source: None }
