@@ -133,13 +133,14 @@ impl<'a> Reader<'a> {
     fn string(&mut self) -> Result<(), CanonicalError> {
         self.expect(b'"')?;
         loop {
-            let byte = self.peek().ok_or(Syntax)?;
-            self.at += 1;
+            let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0x00..=0x1f);
+            let plain = self.bytes[self.at..].iter().position(special).ok_or(Syntax)?;
+            let byte = self.bytes[self.at + plain];
+            self.at += plain + 1;
             match byte {
                 b'"' => return Ok(()),
                 b'\\' => self.escape()?,
-                0x00..=0x1f => return Err(Syntax),
-                _ => {}
+                _ => return Err(Syntax),
             }
         }
     }

@@ -148,6 +148,8 @@ pub fn event_value(event: &Event) -> Result<Value, EntryError> {
     if let Some(map) = value.as_object_mut() {
         map.insert("v".into(), EVENT_VERSION.into());
     }
+    // As it will stand: a map that keeps the order of insertion has `type` first.
+    value.sort_all_objects();
     Ok(value)
 }
 

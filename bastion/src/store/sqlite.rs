@@ -8,8 +8,8 @@
 
 use super::{Options, StoreError};
 use bastion_core::limits::{
-    SCRUB_SECONDS_MAX, SQLITE_BUSY_SECONDS_MAX, SQLITE_READERS_MAX, SQLITE_WAL_KEPT_BYTES,
-    STORE_WAIT_SECONDS_MAX,
+    SCRUB_SECONDS_MAX, SQLITE_BUSY_SECONDS_MAX, SQLITE_READERS_MAX, SQLITE_ROWS_AT_ONCE,
+    SQLITE_WAL_KEPT_BYTES, STORE_WAIT_SECONDS_MAX,
 };
 use nix::fcntl::{Flock, FlockArg};
 use sqlx::{
@@ -205,6 +205,8 @@ async fn pool(path: &Path, options: &Options, purpose: Use) -> Result<SqlitePool
         .create_if_missing(false)
         .read_only(options.read_only)
         .busy_timeout(Duration::from_secs(SQLITE_BUSY_SECONDS_MAX))
+        // Every answer is taken whole, so its rows cross to us in one go, not fifty at a time.
+        .row_buffer_size(SQLITE_ROWS_AT_ONCE)
         .synchronous(synchronous)
         .foreign_keys(true)
         .pragma("trusted_schema", "OFF")

@@ -46,3 +46,6 @@ pub const DOCTOR_HEALTH_BYTES_MAX: u64 = 4_096;
 
 /// How often the alarms are looked at, in seconds.
 pub const ALARM_LOOK_SECONDS: u64 = 5;
+
+/// Rows of an answer that SQLite's thread may be ahead of whoever takes them.
+pub const SQLITE_ROWS_AT_ONCE: usize = 1_024;

@@ -96,19 +96,19 @@ impl SubjectKeys {
         self.store.name()
     }
 
-    /// Seals a salt and a value; answers the key's id and the sealed bytes.
+    /// Seals a salt and a value; answers the key's id and the sealed bytes. Nonce and salt were
+    /// drawn for this text alone.
     pub(super) async fn seal(
         &self,
         subject: &str,
         place: (u64, &str),
-        salt: &[u8; 32],
+        (nonce, salt): ([u8; 12], &[u8; 32]),
         value: &str,
     ) -> Result<(i64, Vec<u8>), StoreError> {
         let (id, key) = match self.in_memory(subject) {
             Some(known) => known,
             None => self.make(subject).await?,
         };
-        let nonce = draw().map_err(|none| StoreError::failed(none.to_string()))?;
         Ok((id, key.seal(nonce, place, salt, value)?))
     }
 
