@@ -11,6 +11,7 @@ pub mod bench;
 pub mod deployment;
 pub mod heard;
 pub mod log;
+pub mod logbench;
 pub mod own_vm;
 pub mod postgres;
 pub mod world;

@@ -85,7 +85,7 @@ fn cell(row: &Row, form: Form) -> String {
 }
 
 /// Three figures, or all of a whole number.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),

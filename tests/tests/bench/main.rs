@@ -5,6 +5,8 @@
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+mod log;
+
 use serde_json::Value;
 use std::{fs, process::Command};
 
