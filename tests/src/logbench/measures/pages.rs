@@ -55,7 +55,7 @@ const FILTERS: [Asked; 17] = [
     ("outcome", |_, _| Filter { outcome: Some("cut".into()), ..none() }),
     ("since", |story, span| Filter { since: Some(span.moment(story)), ..none() }),
     ("until", |story, span| Filter { until: Some(span.moment(story)), ..none() }),
-    ("text", |story, _| Filter { text: Some(Story(story.0 & !3).case()), ..none() }),
+    ("text", |story, _| Filter { text: Story(story.0 & !3).case().parse().ok(), ..none() }),
     ("customer and outcome", |story, _| Filter {
         customer: Some(story.customer()),
         outcome: Some("granted".into()),
