@@ -7,7 +7,3 @@ mod put_back;
 mod recipe;
 mod refused;
 mod scene;
-// The deployment of the erasure's tests; not all of it is needed here.
-#[allow(dead_code)]
-#[path = "../erasure/world.rs"]
-mod world;

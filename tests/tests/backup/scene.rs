@@ -1,6 +1,5 @@
 //! A deployment with something in it, its backups, and the place where they are put back.
 
-use crate::world::{World, caller, run};
 use audit_schema::event::{Actor, ActorKind, Event};
 use bastion::{
     app::App,
@@ -9,6 +8,7 @@ use bastion::{
     config::{Config, Store},
     ledger::NewEntry,
 };
+use bastion_tests::deployment::{World, caller, run};
 use bastion_tests::postgres::Cluster;
 use serde_json::Value;
 use std::{
