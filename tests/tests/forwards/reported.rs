@@ -79,5 +79,8 @@ fn each_format_of_a_report_has_the_connection_and_the_commands() {
     for part in [lease, "forward_local", "echo", "12345, 12351", &seconds, digest] {
         assert!(section.contains(part), "no {part:?} in {section}");
     }
-    assert!(after.contains("echo typed-$((1+1))") && after.contains("An aid, not a boundary"), "{after}");
+    assert!(
+        after.contains("echo typed-$((1+1))") && after.contains("An aid, not a boundary"),
+        "{after}"
+    );
 }
