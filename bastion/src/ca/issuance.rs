@@ -8,16 +8,17 @@ use crate::{
 use audit_schema::event::{ActorKind, Event};
 use bastion_core::authorize::Grant;
 use russh::keys::ssh_key::HashAlg;
+use std::sync::Arc;
 
 /// That a draft may be signed, once this is recorded. Only [`Ca::issue`] makes one.
-pub struct Issuance(Draft);
+pub struct Issuance(Box<Draft>);
 
 impl Issuance {
     /// The grant that it follows from.
-    pub fn grant(&self) -> &Grant {
+    pub fn grant(&self) -> &Arc<Grant> {
         &self.0.grant
     }
-    pub(super) fn into_draft(self) -> Draft {
+    pub(super) fn into_draft(self) -> Box<Draft> {
         self.0
     }
 }
@@ -28,7 +29,7 @@ impl Ca {
     pub async fn issue(
         &self,
         batch: &mut Batch,
-        mut draft: Draft,
+        mut draft: Box<Draft>,
     ) -> Result<Issuance, ChangeError> {
         let (recording, lease) = (draft.blank.id(), draft.grant.lease());
         let keys = "INSERT INTO recording_keys (recording, lease, wrapped_json, created_at) \

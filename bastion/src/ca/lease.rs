@@ -1,6 +1,6 @@
 //! A grant made usable for one channel.
 
-use super::{Draft, Live};
+use super::{Draft, EgressKey, Live};
 use crate::relay::recording::Blank;
 use audit_schema::time::Timestamp;
 use bastion_core::{
@@ -9,25 +9,47 @@ use bastion_core::{
     lease::Cause,
 };
 use russh::keys::{PrivateKey, ssh_key::Certificate};
-use std::sync::Arc;
+use std::{marker::PhantomData, sync::Arc};
 use tokio::{sync::watch, time::Instant};
 
-/// A certificate with its key, its grant, its deadline, and the wire on which its end comes.
+/// What a grant became: its deadline, and the wire on which its end comes.
 ///
-/// When it is dropped, the key is gone and the registry forgets it.
+/// When it is dropped, the registry forgets it.
 pub struct Lease {
-    grant: Grant,
-    certificate: Certificate,
-    key: PrivateKey,
+    grant: Arc<Grant>,
     recording: RecordingId,
     deadline: Instant,
     end: watch::Receiver<Option<Cause>>,
     live: Arc<Live>,
 }
 
+/// What opens the VM for a lease, once: whoever logs in with it has used it up, and an hour of idle
+/// shell keeps neither key nor certificate.
+pub struct Certified {
+    certificate: Certificate,
+    key: PrivateKey,
+}
+
+impl Certified {
+    /// The certificate and its key, for a lease that was live a moment ago.
+    pub fn for_login(self, _live: &Alive<'_>) -> (Certificate, PrivateKey) {
+        (self.certificate, self.key)
+    }
+}
+
+/// A lease with what belongs to its beginning.
+pub struct Signed {
+    /// The lease.
+    pub lease: Lease,
+    /// What logs in with it.
+    pub certified: Box<Certified>,
+    /// The recording that was prepared for its channel.
+    pub blank: Blank,
+}
+
 impl Lease {
-    pub(super) fn new(draft: Draft, certificate: Certificate, live: &Arc<Live>) -> (Self, Blank) {
-        let Draft { grant, granted_at: now, key, blank, .. } = draft;
+    pub(super) fn signed(draft: Draft, certificate: Certificate, live: &Arc<Live>) -> Signed {
+        let Draft { grant, granted_at: now, key: EgressKey(key), blank, .. } = draft;
         let left = grant.deadline().micros().saturating_sub(now.micros());
         // Before anything can be opened with it, the registry knows it; a mark that was set
         // earlier is found at the registry's next look.
@@ -35,13 +57,11 @@ impl Lease {
         let lease = Self {
             deadline: Instant::now() + std::time::Duration::from_micros(left.max(0).unsigned_abs()),
             grant,
-            certificate,
-            key: key.0,
             recording: blank.id().clone(),
             end,
             live: Arc::clone(live),
         };
-        (lease, blank)
+        Signed { lease, certified: Box::new(Certified { certificate, key }), blank }
     }
 
     /// Its id.
@@ -49,7 +69,7 @@ impl Lease {
         &self.grant.request().lease
     }
     /// What was granted.
-    pub fn grant(&self) -> &Grant {
+    pub fn grant(&self) -> &Arc<Grant> {
         &self.grant
     }
     /// The recording that was prepared for it.
@@ -76,24 +96,13 @@ impl Lease {
         if Instant::now() >= self.deadline || now >= self.deadline_at() {
             return Err(self.grant.deadline_cause());
         }
-        Ok(Alive(self))
+        Ok(Alive(PhantomData))
     }
 }
 
-/// A lease that was live a moment ago: what a login on a VM takes. Only [`Lease::ensure_live`]
+/// That a lease was live a moment ago: what a login on a VM takes. Only [`Lease::ensure_live`]
 /// makes one.
-pub struct Alive<'a>(&'a Lease);
-
-impl Alive<'_> {
-    /// The certificate that the VM is shown.
-    pub fn certificate(&self) -> &Certificate {
-        &self.0.certificate
-    }
-    /// The key that it certifies.
-    pub fn key(&self) -> &PrivateKey {
-        &self.0.key
-    }
-}
+pub struct Alive<'a>(PhantomData<&'a Lease>);
 
 impl Drop for Lease {
     fn drop(&mut self) {

@@ -15,7 +15,7 @@ mod live;
 
 pub use host::HostError;
 pub use issuance::Issuance;
-pub use lease::{Alive, Lease};
+pub use lease::{Alive, Certified, Lease, Signed};
 pub use live::Live;
 
 use crate::{
@@ -100,7 +100,7 @@ impl EgressKey {
 /// A certificate without its signature, for a grant that is being entered, with the recording that
 /// was prepared for its channel.
 pub struct Draft {
-    grant: Grant,
+    grant: Arc<Grant>,
     granted_at: Timestamp,
     key: EgressKey,
     body: cert::Draft,
@@ -125,7 +125,7 @@ impl Ca {
         grant: Entered<Grant>,
         key: EgressKey,
         blank: Blank,
-    ) -> Result<Draft, CaError> {
+    ) -> Result<Box<Draft>, CaError> {
         let egress = self.egress_for(&grant.get().instance().address)?;
         let terms = CertTerms { serial: grant.seq(), now: grant.time(), egress: &egress };
         let content = CertContent::of(grant.get(), &terms)?;
@@ -133,20 +133,20 @@ impl Ca {
         let nonce = entropy()?;
         let body = content.draft(subject, ca, nonce)?;
         let granted_at = grant.time();
-        let grant = grant.into_inner();
-        Ok(Draft { grant, granted_at, key, body, nonce, blank, issued: 0, consent: None })
+        let grant = Arc::new(grant.into_inner());
+        let draft = Draft { grant, granted_at, key, body, nonce, blank, issued: 0, consent: None };
+        Ok(Box::new(draft))
     }
 
-    /// The one signature that opens a VM, after the entry that names it; with the lease comes the
-    /// recording that was prepared for it.
+    /// The one signature that opens a VM, after the entry that names it.
     pub async fn sign(
         &self,
         issuance: Recorded<Issuance>,
         log: &Ledger,
-    ) -> Result<(Lease, Blank), CaError> {
+    ) -> Result<Signed, CaError> {
         let draft = issuance.into_inner().into_draft();
         let certificate = self.ordered(&draft, log).await?;
-        Ok(Lease::new(draft, certificate, &self.live))
+        Ok(Lease::signed(*draft, certificate, &self.live))
     }
 
     /// Has the certificate made, with the proof of both entries from where the signer is.

@@ -23,7 +23,7 @@ pub use spare::Spare;
 pub use stream::Gate;
 
 use crate::{
-    ca::Lease,
+    ca::{Certified, Lease},
     relay::{
         downstream::{Kind, Setup, X11},
         socket,
@@ -125,14 +125,17 @@ impl Egress {
     /// lease, unless that ends first.
     pub async fn connect(
         &self,
-        lease: &Lease,
+        (lease, certified): (&Lease, Box<Certified>),
         spare: Option<Spare>,
     ) -> Result<Upstream, EgressError> {
+        // Each part has its room while it runs, and gives it back: what is kept until the end of
+        // all would be torn from the same memory as the connection's own long-lived queues.
         let connect = async {
-            let dialled = self.dial_or_take(&Route::of(lease.grant()), spare).await?;
-            dialled.log_in_with(lease).await
+            let route = Route::of(lease.grant());
+            let dialled = Box::pin(self.dial_or_take(&route, spare)).await?;
+            Box::pin(dialled.log_in_with(lease, certified)).await
         };
-        unless_ended(lease, connect).await
+        unless_ended(lease, Box::pin(connect)).await
     }
 
     async fn dial_or_take(
@@ -213,14 +216,17 @@ impl Dialled {
     }
 
     /// Logs in with a lease, if it still stands.
-    pub async fn log_in_with(self, lease: &Lease) -> Result<Upstream, EgressError> {
+    pub async fn log_in_with(
+        self,
+        lease: &Lease,
+        certified: Box<Certified>,
+    ) -> Result<Upstream, EgressError> {
         let alive = lease.ensure_live(crate::clock::now()).map_err(EgressError::Ended)?;
-        let who = Credentials {
-            unix_user: lease.grant().unix_user().to_owned(),
-            certificate: alive.certificate().clone(),
-            key: Arc::new(alive.key().clone()),
-        };
-        unless_ended(lease, self.log_in_for(who, &Purpose::of(lease.grant()))).await
+        let (certificate, key) = certified.for_login(&alive);
+        let unix_user = lease.grant().unix_user().to_owned();
+        let who = Credentials { unix_user, certificate, key: Arc::new(key) };
+        let purpose = Purpose::of(lease.grant());
+        unless_ended(lease, Box::pin(self.log_in_for(who, &purpose))).await
     }
 
     /// Logs in and opens a session channel.

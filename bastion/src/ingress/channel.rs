@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     app::App,
-    ca::{EgressKey, Issuance},
+    ca::{EgressKey, Issuance, Signed},
     clock,
     egress::Spare,
     entropy,
@@ -48,9 +48,9 @@ pub(super) struct To {
 }
 
 /// Takes a channel to a VM, and speaks its end.
-pub(super) async fn run(session: &Session, to: To, asked: Asked) {
-    let Asked { what, pty, env, input, write, handle, opening, spare, held, .. } = asked;
-    let Also { lent, notes, flow } = asked.also;
+pub(super) async fn run(session: &Session, to: To, asked: Box<Asked>) {
+    let Asked { what, pty, env, input, write, handle, opening, spare, held, also, .. } = *asked;
+    let Also { lent, notes, flow } = also;
     let kind = what.kind();
     let setup = Setup { kind: program(&what), pty, env, lent, notice: None };
     let terminal = setup.pty.is_some();
@@ -62,7 +62,7 @@ pub(super) async fn run(session: &Session, to: To, asked: Asked) {
     };
     let over = match asked {
         Ok(request) => {
-            let operator = Downstream { input, write, handle, setup, opening };
+            let operator = Box::new(Downstream { input, write, handle, setup, opening });
             Box::pin(pass(session, (request, spare, (flow, notes)), operator)).await
         }
         Err(fault) => Over::spoken(Mouth { write, opening, kind }, &fault),
@@ -76,14 +76,14 @@ pub(super) async fn run(session: &Session, to: To, asked: Asked) {
 async fn pass(
     session: &Session,
     (request, spare, (flow, notes)): (AccessRequest, Option<Spare>, (Flow, Vec<String>)),
-    mut operator: Downstream,
+    mut operator: Box<Downstream>,
 ) -> Over {
     let app = &session.app;
     let kind = request.kind;
     let drafting = Arc::clone(app);
     let decided = app.gate.decide(request, move |batch, grant| draft(drafting, batch, grant));
     let issuance = match step("decide", decided).await {
-        Ok(Ok(granted)) => granted.split().map(Box::new),
+        Ok(Ok(granted)) => granted.split(),
         Ok(Err(denial)) => return Over::denied(session, Mouth::of(operator, kind), denial.get()),
         Err(error) => return Over::spoken(Mouth::of(operator, kind), &Fault::from(error)),
     };
@@ -96,13 +96,14 @@ async fn pass(
     let has_terminal = operator.setup.pty.is_some();
     operator.setup.notice = has_terminal.then(|| notice(issuance.get().grant(), &notes));
     let opened = async {
-        let (lease, blank) = step("sign", app.ca.sign(*issuance, &app.ledger)).await?;
+        let signed = step("sign", app.ca.sign(issuance, &app.ledger)).await?;
+        let Signed { lease, certified, blank } = signed;
         last.recording(lease.recording());
-        let vm = step("connect", app.egress.connect(&lease, spare)).await?;
+        let vm = step("connect", app.egress.connect((&lease, certified), spare)).await?;
         let recorded = (lease.id().clone(), lease.grant().recording_level());
         let meta = ChannelMeta::of(recorded, &operator.setup, clock::now());
         let recording = step("record", app.recorder.open(blank, meta)).await?;
-        Ok::<_, Fault>((Box::new(lease), vm, recording))
+        Ok::<_, Fault>((Box::new(lease), Box::new(vm), recording))
     };
     match Box::pin(opened).await {
         Ok((lease, vm, recording)) => {
@@ -128,7 +129,7 @@ async fn pass(
 }
 
 /// A grant of which nothing came: it stands in the log, and its end has to.
-pub(super) struct Undrafted(Box<Grant>, Fault);
+pub(super) struct Undrafted(Arc<Grant>, Fault);
 
 impl Undrafted {
     /// The end where nobody waits for words.
@@ -138,7 +139,7 @@ impl Undrafted {
         close::alone(app, Last::of(&grant), end, None).await;
     }
 
-    async fn end(self, app: &App, operator: Downstream) -> Over {
+    async fn end(self, app: &App, operator: Box<Downstream>) -> Over {
         close::never_began(app, Last::of(&self.0), operator, self.1).await
     }
 }
@@ -158,7 +159,7 @@ pub(super) fn draft(
         };
         Ok(match prepare() {
             Ok(draft) => Ok(app.ca.issue(batch, draft).await?),
-            Err(fault) => Err(Undrafted(Box::new(granted), fault)),
+            Err(fault) => Err(Undrafted(Arc::new(granted), fault)),
         })
     })
 }

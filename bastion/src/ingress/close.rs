@@ -33,12 +33,15 @@ use russh::{
     ChannelWriteHalf, Sig,
     server::{ChannelOpenHandle, Msg},
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc;
 
 /// What the last entry of a channel needs to know from its beginning.
 pub(super) struct Last {
-    grant: Grant,
+    grant: Arc<Grant>,
     recording: Option<RecordingId>,
     began: Instant,
 }
@@ -55,8 +58,9 @@ pub(super) struct Mouth {
 
 impl Mouth {
     /// The operator's side of a channel of this kind.
-    pub fn of(operator: Downstream, kind: ChannelKind) -> Self {
-        Self { write: operator.write, opening: operator.opening, kind }
+    pub fn of(operator: Box<Downstream>, kind: ChannelKind) -> Self {
+        let Downstream { write, opening, .. } = *operator;
+        Self { write, opening, kind }
     }
 }
 
@@ -70,8 +74,8 @@ pub(super) struct Over {
 
 impl Last {
     /// For a channel that was granted.
-    pub fn of(grant: &Grant) -> Self {
-        Self { grant: grant.clone(), recording: None, began: Instant::now() }
+    pub fn of(grant: &Arc<Grant>) -> Self {
+        Self { grant: Arc::clone(grant), recording: None, began: Instant::now() }
     }
 
     /// Which recording it got.
@@ -123,12 +127,12 @@ impl Over {
 
 /// Enters what the relay sees while it runs. If the log does not take it, the channel ends: the
 /// relay is told through its lease, and what it still sends is let go.
-pub(super) async fn enter(app: &App, lease: &Lease, mut seen: mpsc::Receiver<Evidence>) {
+pub(super) async fn enter(app: &App, lease: &Lease, mut seen: mpsc::Receiver<Box<Evidence>>) {
     let mut pieces = Vec::new();
     while seen.recv_many(&mut pieces, EVIDENCE_WAITING_MAX).await > 0 {
         let (mut files, mut segments) = (Vec::new(), Vec::new());
         for piece in pieces.drain(..) {
-            match piece {
+            match *piece {
                 Evidence::Segment(segment) => segments.push(segment),
                 Evidence::Transferred(file) => files.push(FileEvent::Transferred {
                     path: file.path,
@@ -259,7 +263,12 @@ pub(super) async fn officers_reason(app: &App, ids: &[&str]) -> Option<String> {
 }
 
 /// The end of a channel that was granted and never began.
-pub(super) async fn never_began(app: &App, last: Last, operator: Downstream, fault: Fault) -> Over {
+pub(super) async fn never_began(
+    app: &App,
+    last: Last,
+    operator: Box<Downstream>,
+    fault: Fault,
+) -> Over {
     let over = Over::spoken(Mouth::of(operator, last.grant.kind()), &fault);
     let duration = last.began.elapsed();
     let ended = Ended {

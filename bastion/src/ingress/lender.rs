@@ -112,7 +112,7 @@ impl Lender {
         let terms = Terms::of(lease, app.config.ingress.idle);
         Self {
             app: Arc::clone(app),
-            grant: Arc::new(lease.grant().clone()),
+            grant: Arc::clone(lease.grant()),
             // A rule on files is about the session's own channel.
             terms: Terms { files: None, ..terms },
             operator,
@@ -243,17 +243,17 @@ impl Lender {
         tokio::spawn(feed(read, inbox));
         let (evidence, seen) = mpsc::channel(EVIDENCE_WAITING_MAX);
         let (handle, setup) = (self.operator.clone(), setup(lent.kind));
-        let down = Downstream { input, write, handle, setup, opening: None };
-        let up = Upstream::opened_by_vm(vm);
+        let down = Box::new(Downstream { input, write, handle, setup, opening: None });
+        let up = Box::new(Upstream::opened_by_vm(vm));
         let relayed = relay::run(down, up, recording, self.terms.clone(), evidence);
         let (closing, ()) = tokio::join!(relayed, self.segments(lent, seen));
         closing
     }
 
     /// Enters the seals of the recording, as those of a channel are.
-    async fn segments(&self, lent: &Lent, mut seen: mpsc::Receiver<Evidence>) {
+    async fn segments(&self, lent: &Lent, mut seen: mpsc::Receiver<Box<Evidence>>) {
         while let Some(evidence) = seen.recv().await {
-            let Evidence::Segment(segment) = evidence else { continue };
+            let Evidence::Segment(segment) = *evidence else { continue };
             let sealed = (segment.index, segment.bytes, segment.digest);
             let entered = self.app.gate.segment(&self.grant, &lent.recording, sealed).await;
             if let Err(error) = entered {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     app::App,
-    ca::Lease,
+    ca::{Lease, Signed},
     clock,
     egress::Upstream,
     relay::{
@@ -77,9 +77,9 @@ async fn pass(session: &Session, request: AccessRequest, listen: Listen) {
     };
     let mut last = Last::of(issuance.get().grant());
     let opened = async {
-        let (lease, blank) = app.ca.sign(issuance, &app.ledger).await?;
+        let Signed { lease, certified, blank } = app.ca.sign(issuance, &app.ledger).await?;
         last.recording(lease.recording());
-        let vm = app.egress.connect(&lease, None).await?;
+        let vm = app.egress.connect((&lease, certified), None).await?;
         let recorded = (lease.id().clone(), lease.grant().recording_level());
         let meta = ChannelMeta::of(recorded, &setup(&listen.wanted), clock::now());
         let recording = app.recorder.open(blank, meta).await?;

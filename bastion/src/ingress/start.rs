@@ -79,7 +79,7 @@ pub(super) struct Also {
 pub(super) fn spawn(session: Arc<Session>, asked: Asked) {
     let kind = asked.what.kind().as_str();
     let span = tracing::info_span!("channel", session = %session.id, kind);
-    let work = tokio::spawn(run(session.clone(), asked).instrument(span));
+    let work = tokio::spawn(run(session.clone(), Box::new(asked)).instrument(span));
     tokio::spawn(async move {
         if work.await.is_err() {
             session.end(End::Broken);
@@ -87,14 +87,15 @@ pub(super) fn spawn(session: Arc<Session>, asked: Asked) {
     });
 }
 
-async fn run(session: Arc<Session>, asked: Asked) {
+/// What was asked is boxed: it is passed on four times, and each keeps room for it.
+async fn run(session: Arc<Session>, asked: Box<Asked>) {
     match (&asked.login, session.identity.operator().cloned()) {
         (Login::Commands, _) => match &asked.what {
             Start::Forward(wanted) => {
                 let typed = wanted.to_string();
                 Box::pin(refuse(&session, refusal::DESTINATION, &typed, asked)).await;
             }
-            _ => Box::pin(command::run(&session, asked)).await,
+            _ => Box::pin(command::run(&session, *asked)).await,
         },
         (Login::Vm { account, vm }, Some(operator)) => {
             let to = channel::To { operator, account: account.clone(), vm: vm.clone() };
@@ -112,7 +113,7 @@ async fn run(session: Arc<Session>, asked: Asked) {
 }
 
 /// Enters a refusal and speaks it on the channel.
-async fn refuse(session: &Session, refusal: Refusal, typed: &str, asked: Asked) {
+async fn refuse(session: &Session, refusal: Refusal, typed: &str, asked: Box<Asked>) {
     let kind = asked.what.kind();
     let sentence = match refusal::record(session, kind, refusal, typed).await {
         Ok(()) => refusal.sentence,
@@ -122,6 +123,7 @@ async fn refuse(session: &Session, refusal: Refusal, typed: &str, asked: Asked) 
         }
     };
     let terminal = asked.pty.is_some();
-    let mouth = Mouth { write: asked.write, opening: asked.opening, kind };
+    let Asked { write, opening, .. } = *asked;
+    let mouth = Mouth { write, opening, kind };
     Over::said(mouth, sentence).speak(terminal).await;
 }

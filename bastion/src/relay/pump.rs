@@ -39,11 +39,11 @@ use tokio::{
 /// Joins the two sides until the channel is over. Every byte is in the recording's hands before it
 /// is passed on; everything worth an entry goes to `evidence`, whose reader may make us wait.
 pub async fn run(
-    down: Downstream,
-    mut up: Upstream,
+    down: Box<Downstream>,
+    mut up: Box<Upstream>,
     recording: Recording,
     terms: Terms,
-    evidence: mpsc::Sender<Evidence>,
+    evidence: mpsc::Sender<Box<Evidence>>,
 ) -> Closing {
     let mut scribe = Scribe::new(recording, (&down.setup, &terms), evidence);
     let outbox = Outbox::new(down.input.spools(), up.gate.clone(), !is_forward(&down));
@@ -57,7 +57,7 @@ pub async fn run(
     };
     // The VM's session ends now, whatever the operator or the log does; nobody waits for it.
     tokio::spawn(part(up));
-    let finish = timeout(Duration::from_secs(FINISH_SECONDS), scribe.finish());
+    let finish = Box::pin(timeout(Duration::from_secs(FINISH_SECONDS), scribe.finish()));
     match finish.await {
         Ok(Ok(())) => {}
         Ok(Err(worse)) => ending = worse,
@@ -80,7 +80,7 @@ pub async fn run(
 }
 
 async fn relay(down: &Downstream, up: &mut Upstream, scribe: &Scribe, outbox: &Outbox) -> Ending {
-    if let Err(ending) = begin(down, up, scribe).await {
+    if let Err(ending) = Box::pin(begin(down, up, scribe)).await {
         return ending;
     }
     let Upstream { read, write, gate, .. } = up;
@@ -121,7 +121,7 @@ async fn begin(down: &Downstream, up: &mut Upstream, scribe: &Scribe) -> Result<
 async fn speak(down: &Downstream, scribe: &Scribe) -> Forever {
     loop {
         let words = scribe.told().await;
-        say(down, scribe, words).await?;
+        Box::pin(say(down, scribe, words)).await?;
     }
 }
 
@@ -183,7 +183,7 @@ async fn download(down: &Downstream, scribe: &Scribe, outbox: &Outbox) -> Foreve
             }
             Next::Exit(exit) => {
                 scribe.exit(&exit).await?;
-                let told = tell_exit(write, &down.handle, exit).await;
+                let told = Box::pin(tell_exit(write, &down.handle, exit)).await;
                 down.input.exit_was_told();
                 told
             }
@@ -191,7 +191,7 @@ async fn download(down: &Downstream, scribe: &Scribe, outbox: &Outbox) -> Foreve
                 if outbox.known_exit().is_none() {
                     down.input.exit_is_due();
                 }
-                write.eof().await
+                Box::pin(write.eof()).await
             }
             Next::Over { clean } => {
                 let is_end = clean || outbox.known_exit().is_some();
@@ -229,13 +229,13 @@ async fn upload(
     loop {
         let passed = match std::future::poll_fn(|cx| input.poll_piece(cx)).await? {
             Piece::Data(data) => {
-                let data = scribe.admit(data).await?;
+                let data = if scribe.has_rule() { scribe.admit(data).await? } else { data };
                 if data.is_empty() {
                     continue;
                 }
                 scribe.input(&data).await?;
                 gate.set_upload_waits(Some(Instant::now()));
-                let passed = write.data_bytes(data).await;
+                let passed = Box::pin(write.data_bytes(data)).await;
                 gate.set_upload_waits(None);
                 passed
             }
@@ -299,7 +299,7 @@ async fn idleness(limit: Duration, scribe: &Scribe) {
 }
 
 /// Closes the VM's side.
-async fn part(mut up: Upstream) {
+async fn part(mut up: Box<Upstream>) {
     up.gate.set_closed(false);
     up.gate.set_held(false);
     let closed = timeout(Duration::from_secs(PARTING_SECONDS), up.write.close()).await;

@@ -42,7 +42,7 @@ pub(super) struct Scribe {
     typed: Option<Mutex<Typed>>,
     /// For whoever watches.
     tap: Option<Arc<Tapped>>,
-    evidence: mpsc::Sender<Evidence>,
+    evidence: mpsc::Sender<Box<Evidence>>,
     started: Instant,
     active_at_micros: AtomicU64,
     pub(super) bytes_in: AtomicU64,
@@ -88,7 +88,7 @@ impl Scribe {
     pub(super) fn new(
         recording: Recording,
         (setup, terms): (&Setup, &Terms),
-        evidence: mpsc::Sender<Evidence>,
+        evidence: mpsc::Sender<Box<Evidence>>,
     ) -> Self {
         let rule: Option<&FileRule> = terms.files.as_ref();
         let pty = setup.pty.as_ref().filter(|_| terms.finds_commands);
@@ -109,13 +109,18 @@ impl Scribe {
         }
     }
 
+    /// Whether a rule on files holds here.
+    pub(super) fn has_rule(&self) -> bool {
+        self.filter.is_some()
+    }
+
     /// What of the operator's bytes may go to the VM: all of them, but for a rule on files.
     pub(super) async fn admit(&self, data: Bytes) -> Result<Bytes, Ending> {
         let Some(filter) = &self.filter else { return Ok(data) };
         let (passed, refused) = filtered(filter, |filter| filter.operator_sent(&data))?;
         if !refused.is_empty() {
             let refused = refused.into_iter().map(Evidence::Refused).collect();
-            self.found(refused).await?;
+            Box::pin(self.found(refused)).await?;
             self.refused.notify_one();
         }
         Ok(passed.into())
@@ -259,7 +264,7 @@ impl Scribe {
             let sealed = segments.borrow_and_update().get(told..).unwrap_or_default().to_vec();
             told += sealed.len();
             for segment in sealed {
-                if let Err(ending) = self.tell(Evidence::Segment(segment)).await {
+                if let Err(ending) = Box::pin(self.tell(Evidence::Segment(segment))).await {
                     return ending;
                 }
             }
@@ -287,7 +292,8 @@ impl Scribe {
         let Some(observer) = &self.observer else { return Ok(()) };
         // An observer is total: it panics on no input, so a poisoned lock is as good as new.
         let seen = see(&mut observer.lock().unwrap_or_else(PoisonError::into_inner));
-        self.found(seen).await
+        // Rare, and dearer in room than all that is not.
+        if seen.is_empty() { Ok(()) } else { Box::pin(self.found(seen)).await }
     }
 
     async fn found(&self, seen: Vec<Evidence>) -> Result<(), Ending> {
@@ -308,7 +314,7 @@ impl Scribe {
     }
 
     async fn tell(&self, evidence: Evidence) -> Result<(), Ending> {
-        let told = self.evidence.send(evidence).await;
+        let told = self.evidence.send(Box::new(evidence)).await;
         told.map_err(|_| Ending::Cut(Cause::LogUnavailable))
     }
 }

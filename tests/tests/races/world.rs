@@ -175,7 +175,7 @@ impl World {
         match decided.await.unwrap() {
             Ok(issuance) => {
                 let issued = issuance.seq();
-                let (lease, _) = app.ca.sign(issuance, &app.ledger).await.unwrap();
+                let lease = app.ca.sign(issuance, &app.ledger).await.unwrap().lease;
                 (Opened::Signed { lease: lease.id().clone(), issued }, Some(lease))
             }
             Err(denial) => {

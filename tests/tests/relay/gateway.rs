@@ -136,7 +136,8 @@ impl Operator {
         let (pty, env) = (waiting.pty.clone(), waiting.env.clone());
         let setup = Setup { kind, pty, env, lent: Lent::default(), notice: None };
         session.channel_success(id).unwrap();
-        let down = Downstream { input, write, handle: session.handle(), setup, opening: None };
+        let handle = session.handle();
+        let down = Downstream { input, write, handle, setup, opening: None };
         tokio::spawn(channel(Arc::clone(&self.shared), down));
     }
 }
@@ -179,10 +180,10 @@ async fn try_channel(shared: &Shared, down: Downstream) -> Result<(), String> {
         finds_commands: false,
     };
     let (evidence, mut found) = mpsc::channel(64);
-    let run = relay::run(down, up, recording, terms, evidence);
+    let run = relay::run(Box::new(down), Box::new(up), recording, terms, evidence);
     let gather = async {
         while let Some(evidence) = found.recv().await {
-            shared.evidence.lock().unwrap().push(evidence);
+            shared.evidence.lock().unwrap().push(*evidence);
         }
     };
     let (closing, ()) = tokio::join!(run, gather);

@@ -11,7 +11,7 @@ pub const CHECKPOINT_TRIES: usize = 8;
 pub const TAIL_LEAVES_MAX: usize = 131_072;
 
 /// Lines of this gateway's last entries that are kept in memory: a login's own are among them.
-pub const RECENT_LINES_MAX: usize = 2048;
+pub const RECENT_LINES_MAX: usize = 512;
 
 /// The longest time between two heartbeats, in minutes: a day.
 pub const HEARTBEAT_MINUTES_MAX: u64 = 1_440;
