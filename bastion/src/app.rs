@@ -88,6 +88,9 @@ pub enum StartError {
     /// The roots for webhooks are not usable.
     #[error("{0}")]
     Trust(String),
+    /// The witnesses cannot be asked as it is configured.
+    #[error("{0}")]
+    Witness(String),
     /// Nobody can be told of alarms as it is configured.
     #[error("{0}")]
     Alarms(String),
@@ -164,18 +167,24 @@ impl App {
     /// sign are in this process, for as long as the command takes.
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let signer = Arc::new(Signer::here(&config)?);
-        Self::open_with(config, signer).await
+        let ledger = log::open(&config, Arc::clone(&signer)).await?;
+        Self::open_with(config, (ledger, signer)).await
     }
 
     /// Opens a deployment to serve it: the keys that sign are in a process of their own.
     pub async fn open_to_serve(config: Config) -> Result<Self, StartError> {
         let signer = Arc::new(Signer::start(&config).await?);
         tracing::info!(by = signer.confined(), "the signer is held back");
-        Self::open_with(config, signer).await
+        let ledger = log::open(&config, Arc::clone(&signer)).await?;
+        // Before its first entry: what was put back must not be gone on with.
+        ledger.recall().await?;
+        Self::open_with(config, (ledger, signer)).await
     }
 
-    async fn open_with(config: Config, signer: Arc<Signer>) -> Result<Self, StartError> {
-        let ledger = log::open(&config, Arc::clone(&signer)).await?;
+    async fn open_with(
+        config: Config,
+        (ledger, signer): (Ledger, Arc<Signer>),
+    ) -> Result<Self, StartError> {
         let policy = policy::of_folder(&config)?;
         let app = Self::assemble(config, (ledger, signer), policy)?;
         log::enter_restored(&app.ledger).await?;

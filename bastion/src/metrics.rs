@@ -51,10 +51,12 @@ pub enum Alarm {
     Notices,
     /// A VM's own log and ours differ.
     Reconciliation,
+    /// Too few witnesses cosign, or one says that the log is not the one it saw.
+    Witnessing,
 }
 
 impl Alarm {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Log,
         Self::Signing,
         Self::Mark,
@@ -64,6 +66,7 @@ impl Alarm {
         Self::Projection,
         Self::Notices,
         Self::Reconciliation,
+        Self::Witnessing,
     ];
     fn as_str(self) -> &'static str {
         match self {
@@ -76,6 +79,7 @@ impl Alarm {
             Self::Projection => "projection",
             Self::Notices => "notices",
             Self::Reconciliation => "reconciliation",
+            Self::Witnessing => "witnessing",
         }
     }
 }
@@ -106,6 +110,12 @@ struct AlarmLabel {
     of: &'static str,
 }
 
+/// A witness, by its name in the policy file: a party of its own, no person.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WitnessLabel {
+    witness: String,
+}
+
 /// The counters; see [`METRICS`].
 pub struct Metrics {
     registry: Registry,
@@ -120,6 +130,7 @@ pub struct Metrics {
     entries: Counter,
     lag: Gauge,
     unpublished: Gauge,
+    uncosigned: Family<WitnessLabel, Gauge>,
     recorded: Counter,
     alarms: Family<AlarmLabel, Gauge>,
 }
@@ -139,6 +150,7 @@ impl Metrics {
             entries: Counter::default(),
             lag: Gauge::default(),
             unpublished: Gauge::default(),
+            uncosigned: Family::default(),
             recorded: Counter::default(),
             alarms: Family::default(),
         };
@@ -179,6 +191,8 @@ impl Metrics {
         );
         let help = "Entries that are not published as tiles yet";
         r.register("publishing_lag_entries", help, self.unpublished.clone());
+        let help = "Entries that a witness has not cosigned yet";
+        r.register("witness_lag_entries", help, self.uncosigned.clone());
         r.register_with_unit(
             "recording",
             "Sealed bytes of recordings written",
@@ -230,6 +244,11 @@ impl Metrics {
     /// How many entries are not published yet.
     pub fn publishing_lag(&self, entries: u64) {
         self.unpublished.set(i64::try_from(entries).unwrap_or(i64::MAX));
+    }
+    /// How many entries a witness has not cosigned yet.
+    pub fn witness_lag(&self, witness: &str, entries: u64) {
+        let label = WitnessLabel { witness: witness.to_owned() };
+        self.uncosigned.get_or_create(&label).set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
     /// Bytes written to recordings.
     pub fn recorded(&self, bytes: u64) {

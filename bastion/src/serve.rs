@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     ingress::{ListenError, Listener, Visitor},
     keyfile,
-    ledger::{heartbeat, publish},
+    ledger::{heartbeat, publish, witnessed},
     metrics::{self, Alarm, METRICS},
     notices::{self, Courier, Trust, alarms::Bell},
 };
@@ -156,8 +156,12 @@ fn background(
     tasks.spawn(api::revocations::keep(Arc::clone(app)));
     tasks.spawn(index(Arc::clone(app)));
     tasks.spawn(heartbeat::run(app.ledger.clone(), app.config.provable.heartbeat));
-    if let Some(folder) = log::published_folder(&app.config, &app.ledger) {
-        tasks.spawn(publish::run(app.ledger.clone(), folder));
+    match log::published_folder(&app.config, &app.ledger) {
+        Some(folder) => drop(tasks.spawn(publish::run(app.ledger.clone(), folder))),
+        None if app.ledger.panel().is_some() => {
+            tasks.spawn(witnessed::run(app.ledger.clone()));
+        }
+        None => {}
     }
     if let Some(address) = app.config.metrics {
         tasks.spawn(async move {

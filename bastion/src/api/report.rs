@@ -137,8 +137,8 @@ async fn fold(call: &Call<'_>, question: Question, size: u64) -> Result<Report, 
         }
         walk.fold.push(&found.entry, &said);
     }
-    let (origin, log_key) = (ledger.origin().to_owned(), ledger.vkey());
-    Ok(walk.finish(origin, log_key))
+    let witnessed = ledger.shown().await?.witnessed;
+    Ok(walk.finish((ledger.origin().to_owned(), ledger.vkey()), witnessed))
 }
 
 struct Walk {
@@ -148,7 +148,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn finish(self, origin: String, log_key: String) -> Report {
+    fn finish(self, (origin, log_key): (String, String), witnessed: Option<String>) -> Report {
         let size = self.tree.size();
         let root: Hash = self.tree.root();
         let holds = self.fault.is_none();
@@ -166,7 +166,7 @@ impl Walk {
             root: root.to_string(),
             origin,
             log_key,
-            witnessed: false,
+            witnessed,
         })
     }
 }

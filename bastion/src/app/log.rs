@@ -17,6 +17,7 @@ use crate::{
     notices::{Notice, enqueue},
     signer::Signer,
     store::{Db, Options, StoreError},
+    witness::panel::{self, Panel},
 };
 use audit_schema::{
     checkpoint::{self, Vkey},
@@ -89,9 +90,10 @@ pub(super) fn opening(
     config: &Config,
     (signer, keys): (Arc<Signer>, SubjectKeys),
 ) -> Result<Opening, StartError> {
-    let public = *signer.vkey().key();
-    let head = signer.last_signed();
-    let opening = remembering(config, public, (Signing::Signer(signer), keys))?;
+    let (vkey, head) = (signer.vkey(), signer.last_signed());
+    let opening = remembering(config, *vkey.key(), (Signing::Signer(signer), keys))?;
+    let panel = config.witness.as_ref().map(|witness| Panel::new(witness, vkey)).transpose();
+    let opening = opening.witnessed_by(panel.map_err(StartError::Witness)?);
     Ok(with_signers(opening, config, head))
 }
 
@@ -154,6 +156,18 @@ fn published_memories(config: &Config, public: VerifyingKey) -> Vec<(PathBuf, Re
         }
     }
     memories
+}
+
+/// Who witnesses the published checkpoint, in words; or why nobody does.
+pub fn witnessed(config: &Config) -> Result<String, String> {
+    let witness = config.witness.as_ref().ok_or("no [witness] is configured")?;
+    let (policy, _) = witness.read()?;
+    let (_, note) = published(config).pop().ok_or("nothing is published yet")?;
+    let key = keyfile::read_log_key(&config.keys.log).map_err(|error| error.to_string())?;
+    let vkey = Vkey::new(note.lines().next().unwrap_or_default(), key.verifying_key());
+    let vkey = vkey.map_err(|bad| format!("the published checkpoint: {bad}"))?;
+    let said = panel::said(&policy, &note, &vkey);
+    said.map_err(|why| format!("the published checkpoint: {why}"))
 }
 
 fn who_published(file: &Path) -> String {

@@ -54,6 +54,7 @@ async fn memories(config: &Config, db: &Db, head: &Head, findings: &mut Findings
         let found = "nobody remembers how long the log was: a restored backup would not be noticed";
         findings.warn(what, found);
     }
+    witnesses(config, findings);
     for (who, known) in remembered {
         let (size, published) = (known.head.size, who.contains("published"));
         match check_remembered(db, head, (who.clone(), known)).await {
@@ -71,11 +72,26 @@ async fn memories(config: &Config, db: &Db, head: &Head, findings: &mut Findings
 }
 
 fn behind(lag: u64, who: &str, findings: &mut Findings) {
-    let found = format!("{who}: {lag} entries are not there yet; unwitnessed");
+    let found = format!("{who}: {lag} entries are not there yet");
     if lag > DOCTOR_UNPUBLISHED_MAX {
         findings.warn("published", found);
     } else {
         findings.ok("published", found);
+    }
+}
+
+/// Whether the checkpoint that others are shown is cosigned.
+fn witnesses(config: &Config, findings: &mut Findings) {
+    let what = "witnesses";
+    match log::witnessed(config) {
+        Ok(words) => findings.ok(what, format!("the published checkpoint is {words}")),
+        Err(why) => {
+            let found = format!("{why}: unwitnessed, two parties could be shown two logs");
+            match config.witness {
+                Some(_) => findings.warn(what, found),
+                None => findings.ok(what, found),
+            }
+        }
     }
 }
 

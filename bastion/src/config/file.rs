@@ -6,6 +6,7 @@ use super::{
     guessing::RawGuessing,
     https::RawHttps,
     log::{self, RawAlarms, RawLog, RawPublish},
+    witness::RawWitness,
 };
 use bastion_core::limits;
 use ipnet::IpNet;
@@ -40,6 +41,8 @@ pub(super) struct Raw {
     log: RawLog,
     #[serde(default)]
     publish: RawPublish,
+    #[serde(default)]
+    witness: RawWitness,
     #[serde(default)]
     alarms: RawAlarms,
     #[serde(default)]
@@ -262,6 +265,7 @@ impl Raw {
                 gateway_host: inside(&self.keys.gateway_host),
                 notices: inside(&self.keys.notices),
             },
+            witness: self.witness.check(&dir)?,
             alarms: self.alarms.check(),
             provable: log::check((self.log, self.publish), &dir, &origin)?,
             origin,

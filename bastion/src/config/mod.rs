@@ -9,6 +9,7 @@ mod file;
 mod guessing;
 mod https;
 mod log;
+mod witness;
 
 use file::{Raw, Wrong};
 pub use https::Https;
@@ -18,6 +19,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+pub use witness::Witnessing;
 
 /// The configuration file's name in a deployment's folder.
 pub const FILE_NAME: &str = "bastion.toml";
@@ -52,6 +54,8 @@ pub struct Config {
     pub keys: Keys,
     /// What makes the log provable.
     pub provable: Provable,
+    /// Who cosigns it, if anybody does.
+    pub witness: Option<Witnessing>,
     /// Who is told when something stops.
     pub alarms: Alarms,
     /// Where recordings go, and for whom they are sealed.
@@ -404,6 +408,8 @@ mod tests {
             ("[guessing]", "[guessing]\nnever_shut_out = [\"::/0\"]", "`guessing.never_shut_out`"),
             ("[log]", "[log]\nheartbeat_minutes = 0", "`log.heartbeat_minutes`"),
             ("[log]", "[log]\norigin = \"other.example\"", "`log.origin`"),
+            ("[witness]", "[witness]\ndemand = [\"data\"]", "`witness.demand`"),
+            ("[witness]", "[witness]\nseconds = 31", "`witness.seconds`"),
             ("[publish]", "[publish]\nfolders = \"x\"", "folders"),
             ("[notices]", "[notices]\nextra_root = \"x\"", "extra_root"),
             ("[notices]", "[https]\nlisten = \"x\"\n[notices]", "`https.listen`"),

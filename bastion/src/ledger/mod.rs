@@ -46,6 +46,7 @@ mod tail;
 pub(crate) mod told;
 mod wal;
 pub mod whole;
+pub mod witnessed;
 mod write;
 
 pub use batch::{Batch, NewEntry};
@@ -55,10 +56,14 @@ pub use proofs::{Signed, Unsigned};
 pub use recorded::{ChangeError, Entered, LedgerError, Recorded, Refusal};
 pub use recover::{OpenRecording, RecordingFound};
 pub use subjects::SubjectKeys;
+pub use witnessed::{NotWitnessed, Shown};
 
 pub use ed25519_dalek::SigningKey;
 
-use crate::store::{Db, tx::Conn};
+use crate::{
+    store::{Db, tx::Conn},
+    witness::panel::Panel,
+};
 use answered::Answered;
 use audit_schema::merkle::Frontier;
 use bastion_core::limits::{APPEND_WAIT_SECONDS_MAX, LEDGER_QUEUE_CHANGES_MAX};
@@ -87,6 +92,7 @@ struct Shared {
     signer: Arc<dyn LogSigner>,
     tree: Arc<Tree>,
     mark: Option<Arc<Mark>>,
+    panel: Option<Arc<Panel>>,
     queue: mpsc::Sender<Job>,
     /// The size of the log as this gateway last saw it; whoever follows waits for it to change.
     size: watch::Receiver<u64>,
@@ -150,6 +156,7 @@ impl Ledger {
             signer,
             tree,
             mark: opening.mark,
+            panel: opening.panel,
             queue,
             size,
             trouble,

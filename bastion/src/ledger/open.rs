@@ -21,6 +21,7 @@ use super::{
 use crate::{
     args,
     store::{Db, StoreError, Tx},
+    witness::panel::Panel,
 };
 use audit_schema::{
     chain::Link,
@@ -44,6 +45,8 @@ pub struct Opening {
     pub mark: Option<Arc<Mark>>,
     /// What others remember of the log, and who they are.
     pub remembered: Vec<(String, Remembered)>,
+    /// Its witnesses.
+    pub panel: Option<Arc<Panel>>,
     /// Where it is published, and up to which head: a shorter way to old nodes than the lines.
     pub tiles: Option<(Folder, Remembered)>,
     /// The clock, and what tests put in its place.
@@ -74,6 +77,7 @@ impl Opening {
             keys,
             mark: None,
             remembered: Vec::new(),
+            panel: None,
             tiles: None,
             hooks: Hooks::default(),
             exclusive: true,
@@ -83,6 +87,11 @@ impl Opening {
     /// With this gateway's high-water mark.
     pub fn marked(self, mark: Arc<Mark>) -> Self {
         Self { mark: Some(mark), ..self }
+    }
+
+    /// With the witnesses that cosign it.
+    pub fn witnessed_by(self, panel: Option<Panel>) -> Self {
+        Self { panel: panel.map(Arc::new), ..self }
     }
 
     /// With the folder that it is published in, up to a head that its key signed.

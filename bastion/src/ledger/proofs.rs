@@ -6,7 +6,7 @@
 //! root that the writer computed.
 
 use super::{
-    Ledger, LedgerError,
+    Ledger, LedgerError, Shown,
     batch::Pending,
     head::Head,
     publish::Folder,
@@ -87,7 +87,7 @@ impl Tree {
     }
 
     /// A line: from memory, if it is one of this gateway's last.
-    async fn line(&self, seq: u64) -> Result<Vec<u8>, LedgerError> {
+    pub async fn line(&self, seq: u64) -> Result<Vec<u8>, LedgerError> {
         let recent = {
             let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
             let place = recent.binary_search_by_key(&seq, |entry| entry.seq).ok();
@@ -234,14 +234,7 @@ impl Ledger {
         let tree = &self.shared.tree;
         let least = seqs.iter().map(|seq| seq + 1).max().unwrap_or(0).max(from);
         let head = tree.head_from(least).await?;
-        let mut lines = Vec::with_capacity(seqs.len());
-        let mut inclusion = Vec::with_capacity(seqs.len());
-        for seq in seqs {
-            let line = tree.line(*seq).await?;
-            let leaf = merkle::leaf_hash(&line);
-            inclusion.push(tree.inclusion((*seq, &leaf), &head).await?);
-            lines.push(line);
-        }
+        let (lines, inclusion) = self.proven_in(seqs, &head).await?.into_iter().unzip();
         let consistency = tree.consistency(from, &head).await?;
         Ok(Unsigned { head, lines, inclusion, consistency })
     }
@@ -270,13 +263,12 @@ impl Ledger {
         Err(LedgerError::Unavailable("others have checkpoints signed all the time".into()))
     }
 
-    /// A signed head, and the proof that an entry is in it.
-    pub async fn proven(&self, seq: u64) -> Result<(Signed, Vec<Hash>), LedgerError> {
-        let tree = &self.shared.tree;
-        let leaf = merkle::leaf_hash(&tree.line(seq).await?);
-        let signed = self.signed().await?;
-        let proof = tree.inclusion((seq, &leaf), &signed.head).await?;
-        Ok((signed, proof))
+    /// The head as it is shown to somebody, and the proof that an entry is in it.
+    pub async fn proven(&self, seq: u64) -> Result<(Shown, Vec<Hash>), LedgerError> {
+        let shown = self.shown().await?;
+        let proven = self.proven_in(&[seq], &shown.signed.head).await?;
+        let proof = proven.into_iter().next().ok_or_else(|| missing(seq))?.1;
+        Ok((shown, proof))
     }
 
     /// The heads of two sizes, and the proof that the larger extends the smaller.
@@ -299,11 +291,6 @@ impl Ledger {
     /// The roots of subtrees of the log as it is signed, in their order.
     pub async fn roots(&self, ranges: &[Range<u64>]) -> Result<Vec<Hash>, LedgerError> {
         self.shared.tree.roots(ranges).await
-    }
-
-    /// The signed head as its note alone.
-    pub async fn checkpoint(&self) -> Result<String, LedgerError> {
-        self.signed().await.map(|signed| signed.note)
     }
 }
 

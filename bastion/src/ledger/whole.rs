@@ -1,6 +1,6 @@
 //! One customer's entries up to the last heartbeat, with all that shows that none is missing.
 
-use super::{Ledger, LedgerError, reading::ReadError};
+use super::{Ledger, LedgerError, Shown, reading::ReadError};
 use audit_schema::{customer_export::CustomerExport, customers::blinded, event::Event};
 
 /// Why there is no such export.
@@ -26,11 +26,14 @@ pub enum WholeError {
 }
 
 impl Ledger {
-    /// The export; it was checked against what the heartbeat says.
-    pub async fn whole_customer(&self, customer: &str) -> Result<CustomerExport, WholeError> {
+    /// The export, checked against what the heartbeat says, and who witnesses its checkpoint.
+    pub async fn whole_customer(
+        &self,
+        customer: &str,
+    ) -> Result<(CustomerExport, Option<String>), WholeError> {
         let last = self.last_heartbeat().await?.ok_or(WholeError::NoHeartbeat)?;
         let heartbeat = last.seq;
-        let signed = self.signed().await?;
+        let Shown { signed, witnessed } = self.shown().await?;
         let ends = self.ends_at(heartbeat).await?;
         if !ends.contains_key(customer) {
             return Err(WholeError::NoHeartbeat);
@@ -58,7 +61,7 @@ impl Ledger {
         let (_, place, proof) = place.ok_or(broken("the customer is not in its map"))?;
         let ranges = CustomerExport::ranges(&seqs, heartbeat, signed.head.size);
         let nodes = self.roots(&ranges.ok_or(broken("it is not in the tree"))?).await?;
-        Ok(CustomerExport {
+        let export = CustomerExport {
             customer: customer.to_owned(),
             blind,
             place,
@@ -67,6 +70,7 @@ impl Ledger {
             nodes,
             entries,
             checkpoint: signed.note,
-        })
+        };
+        Ok((export, witnessed))
     }
 }

@@ -57,7 +57,7 @@ async fn a_customer_sees_that_its_export_is_whole(world: World) {
             }
             other => panic!("{other:?}"),
         }
-        let export = ledger.whole_customer("acme").await.expect("exports");
+        let (export, _) = ledger.whole_customer("acme").await.expect("exports");
         let text = export.to_text();
         let read = CustomerExport::parse(&text).expect("parses");
         let whole = read.verify(&vkey, None).expect("holds");

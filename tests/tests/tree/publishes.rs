@@ -6,7 +6,7 @@ use crate::{
 };
 use audit_schema::{checkpoint::Vkey, merkle, proof::Proof};
 use bastion::ledger::{
-    Ledger,
+    Ledger, Shown,
     hooks::Fault,
     publish::{Folder, PublishError, Publisher, Write},
 };
@@ -124,7 +124,7 @@ async fn proofs_of_old_entries_come_from_the_tiles(world: World) {
     let _publisher = publisher(&ledger, folder.path()).await;
     let vkey: Vkey = ledger.vkey().parse().expect("a key");
     for seq in [0, 1, 255, 256, 700, 1199, 1200, 1201, 1240] {
-        let (signed, hashes) = ledger.proven(seq).await.expect("proves");
+        let (Shown { signed, .. }, hashes) = ledger.proven(seq).await.expect("proves");
         let line = ledger.entry(seq).await.expect("reads").expect("is there").line;
         let proof = Proof { extra: None, index: seq, hashes, checkpoint: signed.note };
         let text = proof.to_text().expect("a file");

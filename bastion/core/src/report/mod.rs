@@ -60,8 +60,8 @@ pub struct Verification {
     pub origin: String,
     /// The key that signs its checkpoints.
     pub log_key: String,
-    /// Whether an independent witness has cosigned: never, in this version.
-    pub witnessed: bool,
+    /// Who has cosigned the log, in words; none where the policy of witnesses is not satisfied.
+    pub witnessed: Option<String>,
 }
 
 /// The whole report.

@@ -103,10 +103,11 @@ pub(super) async fn verify(call: &mut Call<'_>, ask: &Verify) -> Result<Reply, F
     if let Some(root) = &root {
         text += &format!("root of {to} entries: {root}\n");
     }
-    text += "unwitnessed: that this is the log that others are shown is not proven by this\n";
+    let witnessed = ledger.shown().await?.witnessed;
+    text += &super::prove::said(witnessed.as_deref());
     let json = json!({
         "holds": true, "from": from, "to": to - 1, "openings": opened, "root": root,
-        "witnessed": false,
+        "witnessed": witnessed.is_some(),
     });
     Ok(Reply::Said { text, json })
 }

@@ -4,13 +4,20 @@
 //! Everything is signed before the entry that says that it was asked for, so that a proof fits an
 //! export made just before it.
 
-use crate::api::{Call, Fault, Reply, reading};
+use crate::{
+    api::{Call, Fault, Reply, reading},
+    ledger::{Shown, Signed},
+};
 use audit_schema::{proof::Proof, witness::AddCheckpoint};
 use serde_json::json;
 
-/// Until witnesses cosign, whatever speaks of proof says so.
-pub(super) const UNWITNESSED: &str =
-    "unwitnessed: that others are shown the same log is not proven by this\n";
+/// What speaks of proof says who witnesses it, or that nobody does.
+pub(super) fn said(witnessed: Option<&str>) -> String {
+    match witnessed {
+        Some(words) => format!("{words}: by its policy, this is the log that others are shown\n"),
+        None => "unwitnessed: that others are shown the same log is not proven by this\n".into(),
+    }
+}
 
 pub(super) async fn checkpoint(call: &mut Call<'_>, key: bool) -> Result<Reply, Fault> {
     let vkey = call.app.ledger.vkey();
@@ -18,9 +25,12 @@ pub(super) async fn checkpoint(call: &mut Call<'_>, key: bool) -> Result<Reply, 
         return Ok(Reply::Said { text: format!("{vkey}\n"), json: json!({ "vkey": vkey }) });
     }
     let scope = reading::scope(call, None)?;
-    let note = call.app.ledger.checkpoint().await?;
+    let Shown { signed: Signed { note, .. }, witnessed } = call.app.ledger.shown().await?;
     reading::enter(call, scope.as_ref()).await?;
-    let json = json!({ "note": note, "vkey": vkey, "witnessed": false });
+    call.out.err(said(witnessed.as_deref()).as_bytes()).await?;
+    let json = json!({
+        "by": witnessed, "note": note, "vkey": vkey, "witnessed": witnessed.is_some(),
+    });
     Ok(Reply::Said { text: note, json })
 }
 
@@ -44,12 +54,14 @@ pub(super) async fn prove(call: &mut Call<'_>, seq: u64) -> Result<Reply, Fault>
     if !theirs {
         return Err(unknown());
     }
-    let (signed, hashes) = proven;
+    let (Shown { signed, witnessed }, hashes) = proven;
     let size = signed.head.size;
     let proof = Proof { extra: None, index: seq, hashes, checkpoint: signed.note };
     let text = proof.to_text().map_err(|bad| Fault::Failed(bad.to_string()))?;
-    call.out.err(UNWITNESSED.as_bytes()).await?;
-    let json = json!({ "seq": seq, "size": size, "proof": text, "witnessed": false });
+    call.out.err(said(witnessed.as_deref()).as_bytes()).await?;
+    let json = json!({
+        "by": witnessed, "proof": text, "seq": seq, "size": size, "witnessed": witnessed.is_some(),
+    });
     Ok(Reply::Said { text, json })
 }
 
@@ -87,6 +99,6 @@ pub(super) async fn consistency(
             format!("old {} {}\nnew {} {}\n{list}", was.size, was.root, is.size, is.root)
         }
     };
-    call.out.err(UNWITNESSED.as_bytes()).await?;
+    call.out.err(said(None).as_bytes()).await?;
     Ok(Reply::Said { text, json })
 }

@@ -1,5 +1,6 @@
 //! `audit publish`: a copy of the log as tiles, in a folder of the gateway's machine.
 
+use super::prove::said;
 use crate::{
     api::{Call, Fault, Reply, print, reading},
     ledger::publish::{Folder, PublishError, Publisher},
@@ -16,16 +17,18 @@ pub(super) async fn run(call: &mut Call<'_>, to: &Path) -> Result<Reply, Fault> 
     let folder = Folder::open(to)?;
     let mut publisher = Publisher::open(&call.app.ledger, folder).await?;
     let head = publisher.round().await?;
+    let witnessed = publisher.witnessed();
     let shown = print::quoted(&to.display().to_string());
     let text = format!(
-        "published: {} entries at {shown}\nroot: {}\nunwitnessed: that others are shown the same \
-         log is not proven by this\n",
-        head.size, head.root
+        "published: {} entries at {shown}\nroot: {}\n{}",
+        head.size,
+        head.root,
+        said(witnessed)
     );
     let root = head.root.to_string();
     Ok(Reply::Said {
         text,
-        json: json!({ "entries": head.size, "root": root, "witnessed": false }),
+        json: json!({ "entries": head.size, "root": root, "witnessed": witnessed.is_some() }),
     })
 }
 

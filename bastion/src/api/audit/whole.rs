@@ -24,9 +24,9 @@ pub(super) async fn export(
     // What is exported was signed before the entry that says that it was.
     let export = call.app.ledger.whole_customer(customer.as_str()).await;
     reading::enter(call, Some(&customer)).await?;
-    let export = export.map_err(|error| fault(call, error))?;
+    let (export, witnessed) = export.map_err(|error| fault(call, error))?;
     call.out.out(export.to_text().as_bytes()).await?;
-    call.out.err(super::prove::UNWITNESSED.as_bytes()).await?;
+    call.out.err(super::prove::said(witnessed.as_deref()).as_bytes()).await?;
     Ok(Reply::Written)
 }
 

@@ -11,7 +11,7 @@ mod folder;
 
 pub use folder::{Folder, Write, WriteFault};
 
-use super::{Ledger, LedgerError, reading::lines_raw};
+use super::{Ledger, LedgerError, Shown, reading::lines_raw};
 use crate::metrics::{Alarm, METRICS};
 use audit_schema::{
     checkpoint::{self, Vkey},
@@ -72,6 +72,8 @@ pub struct Publisher {
     begun: Vec<Vec<u8>>,
     /// The size before the last: readers of its checkpoint may still be there.
     before: Option<u64>,
+    /// Who witnesses the published checkpoint.
+    witnessed: Option<String>,
 }
 
 impl Publisher {
@@ -91,18 +93,25 @@ impl Publisher {
         };
         let first = edge.size() - edge.size() % WIDTH;
         let begun = lines_raw(ledger.db(), first..edge.size()).await.map_err(LedgerError::from)?;
-        let publisher = Self { ledger: ledger.clone(), folder, edge, begun, before: None };
+        let ledger = ledger.clone();
+        let publisher = Self { ledger, folder, edge, begun, before: None, witnessed: None };
         publisher.tell();
         Ok(publisher)
+    }
+
+    /// Who witnesses the published checkpoint, in words; none where the policy is not satisfied.
+    pub fn witnessed(&self) -> Option<&str> {
+        self.witnessed.as_deref()
     }
 
     /// Publishes what the log has now; answers the head that is published.
     pub async fn round(&mut self) -> Result<TreeHead, PublishError> {
         let now = self.ledger.shared.tree.head().await?;
-        if now.size == self.edge.size() && self.before.is_some() {
+        let settled = self.witnessed.is_some() || self.ledger.panel().is_none();
+        if now.size == self.edge.size() && self.before.is_some() && settled {
             return Ok(now);
         }
-        let signed = self.ledger.signed().await?;
+        let Shown { signed, witnessed } = self.ledger.shown().await?;
         // A round that fails has moved the edge and not the checkpoint: the next one begins from
         // what is published.
         let old = (self.edge.clone(), self.begun.clone());
@@ -115,6 +124,7 @@ impl Publisher {
                     self.blocking(move |folder| folder.forget_edge(before, kept)).await?;
                 }
                 self.tell();
+                self.witnessed = witnessed;
                 Ok(signed.head)
             }
             Err(error) => {

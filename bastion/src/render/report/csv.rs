@@ -52,7 +52,7 @@ fn verification(report: &Report) -> Vec<u8> {
     let mut row = |what: &str, value: &str| sheet.row(&[what, value]);
     row("holds", if found.holds { "yes" } else { "NO" });
     row("finding", &found.finding);
-    row("witnessed", if found.witnessed { "yes" } else { "no (unwitnessed)" });
+    row("witnessed", found.witnessed.as_deref().unwrap_or("no (unwitnessed)"));
     row("origin", &found.origin);
     row("log key", &found.log_key);
     row("entries", &found.size.to_string());

@@ -72,9 +72,7 @@ fn verdict(report: &Report) -> String {
     let mut out = format!("<section class=\"{class}\" role=\"status\">\n");
     out += &format!("<p><strong>{}</strong></p>\n", text(words::verdict(report)).0);
     out += &format!("<p>{}</p>\n", text(&found.finding).0);
-    if !found.witnessed {
-        out += &format!("<p>{}</p>\n", text(words::UNWITNESSED).0);
-    }
+    out += &format!("<p>{}</p>\n", text(words::witnessed(found.witnessed.as_deref())).0);
     if report.unknown_entries > 0 {
         let unknown = format!(
             "{} entries are of types that this version does not know; they are in the chain, but \

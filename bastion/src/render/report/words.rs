@@ -101,8 +101,19 @@ pub(super) fn verdict(report: &Report) -> &'static str {
     }
 }
 
+/// Whether the log is shown alike to everybody.
+pub(super) fn witnessed(by: Option<&str>) -> String {
+    match by {
+        Some(words) => format!(
+            "The log is {words}: independent parties, who keep to one history of it, have cosigned \
+             it as it is."
+        ),
+        None => UNWITNESSED.to_owned(),
+    }
+}
+
 /// What a reader must know as long as there is no witness.
-pub(super) const UNWITNESSED: &str = "Unwitnessed: no independent party has cosigned this log. \
+const UNWITNESSED: &str = "Unwitnessed: no independent party has cosigned this log. \
     What is shown here was checked for changes, but that the log's owner shows everybody the same \
     log is not proven. Keep the checkpoints you are given, and compare them with later ones.";
 

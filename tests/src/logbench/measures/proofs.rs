@@ -21,8 +21,8 @@ pub async fn rows(options: &Options) -> Vec<Row> {
         // A prime step goes all over the log.
         let seq = number * 7_368_787 % size;
         let began = Instant::now();
-        let (signed, hashes) = ledger.proven(seq).await.unwrap();
-        let proof = Proof { extra: None, index: seq, hashes, checkpoint: signed.note };
+        let (shown, hashes) = ledger.proven(seq).await.unwrap();
+        let proof = Proof { extra: None, index: seq, hashes, checkpoint: shown.signed.note };
         let text = proof.to_text().unwrap();
         millis.push(began.elapsed().as_secs_f64() * 1000.0);
         largest = largest.max(text.len());
