@@ -35,6 +35,8 @@ codes!(/** Why a lease ends before its channel does. */ Cause {
     RecordingFailed = "recording_failed": "the recording cannot be written",
     /// The gateway could not confirm that the lease still stands.
     Unconfirmed = "unconfirmed": "the gateway cannot confirm that this access still stands",
+    /// Too few witnesses of the log have cosigned the entry, and this level demands it.
+    Unwitnessed = "unwitnessed": "the log's witnesses have not cosigned the entry of this access",
     /// Nothing went through for too long.
     Idle = "idle": "nothing happened for too long",
     /// The longest life of a channel, or the policy's own bound, is reached.

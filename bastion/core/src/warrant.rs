@@ -20,6 +20,7 @@ use audit_schema::{
     entry::Entry,
     event::{Event, Level, Place},
     hash::Hash,
+    policy::Policy,
     receipt::{BadReceipt, Receipt},
     time::Timestamp,
 };
@@ -58,10 +59,21 @@ pub struct Known<'a> {
     pub approvers: &'a [ApproverKey],
     /// How many of them have to have signed, at least.
     pub signatures_needed: u64,
+    /// Whose cosignatures a checkpoint needs, where any are demanded.
+    pub witnesses: Option<Witnesses<'a>>,
     /// How old a checkpoint may be for a data account, in seconds.
     pub data_seconds_max: i64,
     /// Now.
     pub now: Timestamp,
+}
+
+/// Who has to have cosigned the log, and for which levels.
+#[derive(Clone, Copy, Debug)]
+pub struct Witnesses<'a> {
+    /// The witnesses, and how many of them.
+    pub policy: &'a Policy,
+    /// The levels at which it is asked.
+    pub levels: &'a [Level],
 }
 
 /// What the log and the customer permitted. Only [`check`] makes one.
@@ -141,7 +153,8 @@ pub enum Unwarranted {
 
 /// Checks everything that a certificate carries.
 pub fn check(claim: &Claim<'_>, known: &Known<'_>) -> Result<Warrant, Unwarranted> {
-    let receipt = Receipt::parse(claim.receipt)?.verify(known.log)?;
+    let carried = Receipt::parse(claim.receipt)?;
+    let receipt = carried.verify(known.log)?;
     let [granted, issued] = receipt.entries() else { return Err(Unwarranted::Entries) };
     let grant = Grant::of(granted).ok_or(Unwarranted::Entries)?;
     same_certificate(claim, &grant, issued)?;
@@ -158,6 +171,10 @@ pub fn check(claim: &Claim<'_>, known: &Known<'_>) -> Result<Warrant, Unwarrante
         consent: None,
         approvers: Vec::new(),
     };
+    if let Some(witnesses) = known.witnesses.filter(|w| w.levels.contains(&warrant.level)) {
+        // It covers the issuance, so no cosignature of it can be older than that.
+        carried.verify_with(witnesses.policy, known.log, 0)?;
+    }
     if warrant.level == Level::Data {
         // The checkpoint covers the issuance, so it cannot be older than that.
         if age > known.data_seconds_max {

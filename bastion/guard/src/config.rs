@@ -14,12 +14,14 @@
 //! }
 //! ```
 //!
-//! Lists of keys hold two while one is being replaced. `checkpoint_seconds_max`,
+//! Lists of keys hold two while one is being replaced. `witnesses` is a C2SP tlog-policy as one
+//! text: where it stands, a receipt's checkpoint must be cosigned as it says at the levels of
+//! `witnessed` (by default `data`), or nobody gets in there. `checkpoint_seconds_max`,
 //! `revocations_seconds_max` and `syslog` have defaults. Where a file or a folder above it belongs
 //! to another than root, or others may write to it, its content is worth nothing and nobody gets
 //! in.
 
-use audit_schema::{checkpoint::Vkey, event::Level, time::Timestamp};
+use audit_schema::{checkpoint::Vkey, event::Level, policy::Policy, time::Timestamp};
 use bastion_core::{
     consent::ApproverKey,
     id::{AccountName, ApproverId, CustomerId, InstanceId},
@@ -52,6 +54,10 @@ pub struct Config {
     pub instance: InstanceId,
     /// Its accounts.
     pub accounts: Vec<Account>,
+    /// Who has to have cosigned the log, where anybody has.
+    pub witnesses: Option<Policy>,
+    /// At which levels.
+    pub witnessed: Vec<Level>,
     /// The customer's approvers, as they were at provisioning.
     pub approvers: Vec<ApproverKey>,
     /// How many of them have to sign.
@@ -117,6 +123,12 @@ pub struct Pinned {
     pub instance: InstanceId,
     /// Its accounts.
     pub accounts: Vec<Account>,
+    /// Who has to have cosigned the log: the text of a C2SP tlog-policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witnesses: Option<String>,
+    /// At which levels; `data` where nothing is said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witnessed: Vec<Level>,
     /// The customer's approvers; needed where an account reaches customer data.
     #[serde(default)]
     pub approvers: Vec<Approver>,
@@ -175,6 +187,7 @@ impl Config {
         if log_keys.is_empty() || user_cas.is_empty() {
             return Err("it needs at least one of log_keys and of user_cas".to_owned());
         }
+        let witnesses = file.witnesses.as_deref().map(witnesses).transpose()?;
         let customer = file.customer.clone();
         let pinned = |pinned: Approver| ApproverKey {
             approver: pinned.approver,
@@ -190,6 +203,11 @@ impl Config {
             user_cas,
             instance: file.instance,
             accounts: file.accounts,
+            witnessed: match file.witnessed {
+                levels if levels.is_empty() => vec![Level::Data],
+                levels => levels,
+            },
+            witnesses,
             approvers: file.approvers.into_iter().map(pinned).collect(),
             signatures_needed: file.signatures_needed,
             checkpoint_seconds_max: file
@@ -208,6 +226,9 @@ impl Config {
 
     /// A data account without what it is guarded by is no configuration.
     fn whole(self) -> Result<Self, String> {
+        if self.witnesses.is_none() && self.witnessed != [Level::Data] {
+            return Err("witnessed says at which levels, and witnesses is missing: who?".into());
+        }
         let needed = 1..=CONSENT_SIGNATURES_MAX;
         if self.has_data()
             && (self.approvers.is_empty()
@@ -222,6 +243,15 @@ impl Config {
     /// Whether an account of this VM reaches customer data.
     pub fn has_data(&self) -> bool {
         self.accounts.iter().any(|account| account.level == Level::Data)
+    }
+}
+
+/// A policy that asks nobody is not what somebody wanted who wrote one down.
+fn witnesses(text: &str) -> Result<Policy, String> {
+    let policy = Policy::parse(text.as_bytes()).map_err(|bad| format!("witnesses: {bad}"))?;
+    match policy.asks_for_witnesses() {
+        true => Ok(policy),
+        false => Err("witnesses: its quorum is `none`: name one, or leave witnesses out".into()),
     }
 }
 

@@ -12,7 +12,7 @@ use bastion_core::{
     cert_blob::{self, BadBlob, UserCertificate},
     limits::{CERT_BLOB_BYTES_MAX, GUARD_SKEW_SECONDS_MAX},
     revocation::{BadRevocations, Revocations},
-    warrant::{self, Claim, Known, Unwarranted, Warrant},
+    warrant::{self, Claim, Known, Unwarranted, Warrant, Witnesses},
 };
 
 /// What sshd asks.
@@ -136,6 +136,10 @@ fn warrant(
         origin: &config.origin,
         approvers: &config.approvers,
         signatures_needed: config.signatures_needed,
+        witnesses: config
+            .witnesses
+            .as_ref()
+            .map(|policy| Witnesses { policy, levels: &config.witnessed }),
         data_seconds_max: config.checkpoint_seconds_max,
         now,
     };

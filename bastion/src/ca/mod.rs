@@ -19,9 +19,10 @@ pub use lease::{Alive, Certified, Lease, Signed};
 pub use live::Live;
 
 use crate::{
-    ledger::{Entered, Ledger, LedgerError, Recorded, Unsigned, signer::HeadToSign},
+    ledger::{Entered, Ledger, LedgerError, NotWitnessed, Recorded, Unsigned, signer::HeadToSign},
     relay::recording::Blank,
-    signer::{Line, Order, Signer, SignerError},
+    signer::{Line, Order, Signer, SignerError, Under},
+    witness::panel::Panel,
 };
 use audit_schema::{hash::Hash, time::Timestamp};
 use bastion_core::{
@@ -78,6 +79,9 @@ pub enum CaError {
     /// What the signer has to be shown cannot be had.
     #[error("{0}")]
     Log(#[from] LedgerError),
+    /// Too few witnesses have cosigned the entry, and its level demands it.
+    #[error("{0}")]
+    Unwitnessed(NotWitnessed),
     /// There is nothing to show.
     #[error("the entries of this certificate cannot be proven to its signer")]
     Entries,
@@ -149,14 +153,30 @@ impl Ca {
         Ok(Lease::signed(*draft, certificate, &self.live))
     }
 
-    /// Has the certificate made, with the proof of both entries from where the signer is.
+    /// Has the certificate made: under a checkpoint that witnesses have cosigned where the level
+    /// demands it, else under a new one.
     async fn ordered(&self, draft: &Draft, log: &Ledger) -> Result<Certificate, CaError> {
-        let entries = [draft.body.content().serial, draft.issued];
+        let demanded = |panel: &Panel| panel.demands(draft.grant.level());
+        if !log.panel().is_some_and(demanded) {
+            return self.ordered_at_once(draft, log).await;
+        }
+        let cosigned = log.witnessed(draft.issued + 1).await.map_err(CaError::Unwitnessed)?;
+        let lines = log.proven_in(&draft.entries(), &cosigned.head).await?;
+        let order = order(draft, lines, Under::Cosigned(cosigned.note))?;
+        Ok(self.signer.certificate(order).await?)
+    }
+
+    /// Has the certificate made, with the proof of both entries from where the signer is.
+    async fn ordered_at_once(&self, draft: &Draft, log: &Ledger) -> Result<Certificate, CaError> {
+        let entries = draft.entries();
         let _turn = self.signer.turn().await;
         for _ in 0..SIGNER_TRIES {
             let from = self.signer.last_signed().size;
             let shown = log.unsigned(&entries, from).await?;
-            match self.signer.certificate(order(draft, shown, from)?).await {
+            let Unsigned { head, lines, inclusion, consistency: proof } = shown;
+            let lines = lines.into_iter().zip(inclusion).collect();
+            let under = Under::Head(HeadToSign { head, from, proof }.into());
+            match self.signer.certificate(order(draft, lines, under)?).await {
                 // A checkpoint was signed meanwhile: now we know from where to prove.
                 Err(SignerError::Behind(_)) => {}
                 done => return Ok(done?),
@@ -183,10 +203,16 @@ impl Ca {
     }
 }
 
+impl Draft {
+    /// The places of its grant and of its own entry.
+    fn entries(&self) -> [u64; 2] {
+        [self.body.content().serial, self.issued]
+    }
+}
+
 /// What the signer is shown of a draft.
-fn order(draft: &Draft, shown: Unsigned, from: u64) -> Result<Order, CaError> {
-    let Unsigned { head, lines, inclusion, consistency: proof } = shown;
-    let mut lines = lines.into_iter().zip(inclusion).map(|(line, proof)| {
+fn order(draft: &Draft, lines: Vec<(Vec<u8>, Vec<Hash>)>, under: Under) -> Result<Order, CaError> {
+    let mut lines = lines.into_iter().map(|(line, proof)| {
         let line = String::from_utf8(line).map_err(|_| CaError::Entries)?;
         Ok(Line { line, proof })
     });
@@ -196,7 +222,7 @@ fn order(draft: &Draft, shown: Unsigned, from: u64) -> Result<Order, CaError> {
         content: draft.body.content().clone(),
         subject: subject.to_openssh().map_err(|_| CaError::Entries)?,
         nonce: Hash(draft.nonce),
-        head: HeadToSign { head, from, proof }.into(),
+        under,
         granted: line()?,
         issued: line()?,
         consent: draft.consent.as_ref().map(|consent| consent.text.clone()),

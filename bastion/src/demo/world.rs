@@ -116,6 +116,8 @@ impl Officer<'_> {
             customer: parsed(customer)?,
             instance: parsed(instance)?,
             accounts: ACCOUNTS.into_iter().map(account).collect::<Result<_, DemoError>>()?,
+            witnesses: None,
+            witnessed: Vec::new(),
             approvers: vec![approver],
             signatures_needed: 1,
             checkpoint_seconds_max: None,

@@ -8,6 +8,11 @@ use crate::{
 use audit_schema::event::Outcome;
 use bastion_core::lease::Cause;
 
+/// Nobody but an officer can do something about it, and only where it lasts.
+const UNWITNESSED: &str = "access at this level waits until the log's witnesses have cosigned its \
+                           entry, and too few did in time: try again; if it lasts, tell a \
+                           security officer, who sees with `bastion doctor` who is missing";
+
 /// A channel that does not come to be.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -44,6 +49,14 @@ impl From<LedgerError> for Fault {
 
 impl From<CaError> for Fault {
     fn from(error: CaError) -> Self {
+        if let CaError::Unwitnessed(why) = &error {
+            tracing::warn!(%why, "not witnessed, as this level demands");
+            return Self {
+                outcome: Outcome::Cut,
+                reason: Cause::Unwitnessed.as_str().to_owned(),
+                sentence: UNWITNESSED.to_owned(),
+            };
+        }
         Self::ours("certificate", &error, "no certificate could be made: tell a security officer")
     }
 }

@@ -7,7 +7,7 @@
 //! whose keys the approvers' are. The VM knows those by itself.
 
 use super::{
-    message::{Answer, Head, Hello, Order, Request},
+    message::{Answer, Head, Hello, Order, Request, Under},
     sandbox::Confined,
     state::State,
 };
@@ -18,8 +18,10 @@ use crate::{
 };
 use audit_schema::{
     checkpoint::{self, BadNote, BadVkey, Checkpoint, Vkey},
+    event::Level,
     merkle::{self, TreeHead},
     note,
+    policy::Policy,
     receipt::{BadReceipt, Proven, Receipt},
     time::Timestamp,
 };
@@ -28,7 +30,7 @@ use bastion_core::{
     consent::ApproverKey,
     limits::DATA_CHECKPOINT_SECONDS_MAX,
     revocation::{BadRevocations, Revocations},
-    warrant::{self, Claim, Known, Unwarranted},
+    warrant::{self, Claim, Known, Unwarranted, Witnesses},
 };
 use ed25519_dalek::SigningKey;
 use russh::keys::{PrivateKey, PublicKey};
@@ -46,6 +48,9 @@ pub enum EngineError {
     /// What it remembers cannot be read or kept.
     #[error("the signer's state in {0}: {1}")]
     State(PathBuf, io::Error),
+    /// The witnesses that it is to ask for cannot be known.
+    #[error("{0}")]
+    Witnesses(String),
     /// It cannot be spoken to.
     #[error("the signer does not say who it is")]
     Answer,
@@ -81,6 +86,8 @@ pub(super) struct Engine {
     vkey: Vkey,
     origin: String,
     state: State,
+    /// Who has to have cosigned a receipt's checkpoint, and for which levels.
+    witnesses: Option<(Policy, Vec<Level>)>,
     revocations: Option<(u64, Timestamp)>,
     confined: Confined,
 }
@@ -100,6 +107,7 @@ impl Engine {
             log_key,
             origin: config.origin.clone(),
             state: state.map_err(|error| EngineError::State(folder, error))?,
+            witnesses: witnesses(config)?,
             revocations: None,
             confined: Confined::default(),
         })
@@ -160,7 +168,11 @@ impl Engine {
     /// A certificate with its receipt and its consent in it.
     fn certificate(&mut self, order: &Order) -> Result<String, No> {
         let draft = self.draft(order)?;
-        let checkpoint = self.head(&order.head)?;
+        let checkpoint = match &order.under {
+            Under::Head(head) => self.head(head)?,
+            // That it is ours, and cosigned as it must be, is seen below.
+            Under::Cosigned(note) => note.clone(),
+        };
         let proven = [&order.granted, &order.issued]
             .map(|line| Proven { line: line.line.clone().into_bytes(), proof: line.proof.clone() });
         let receipt = Receipt { entries: proven.to_vec(), checkpoint }.to_text()?;
@@ -207,6 +219,7 @@ impl Engine {
             origin: &self.origin,
             approvers: &approvers,
             signatures_needed: 1,
+            witnesses: self.witnesses.as_ref().map(|(policy, levels)| Witnesses { policy, levels }),
             data_seconds_max: DATA_CHECKPOINT_SECONDS_MAX,
             now: clock::now(),
         };
@@ -229,6 +242,12 @@ impl Engine {
         self.revocations = Some(ours);
         Ok(note::sign(text, self.vkey.name(), &self.log_key)?)
     }
+}
+
+fn witnesses(config: &Config) -> Result<Option<(Policy, Vec<Level>)>, EngineError> {
+    let Some(witness) = config.witness.as_ref() else { return Ok(None) };
+    let (policy, _) = witness.read().map_err(EngineError::Witnesses)?;
+    Ok(Some((policy, witness.demand.clone())))
 }
 
 /// The folder of the signer's state.

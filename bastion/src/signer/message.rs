@@ -85,6 +85,15 @@ pub struct Line {
     pub proof: Vec<Hash>,
 }
 
+/// Where the checkpoint of a receipt comes from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Under {
+    /// It is signed for this certificate.
+    Head(Head),
+    /// It was signed before, and witnesses have cosigned it since.
+    Cosigned(String),
+}
+
 /// An order for a certificate.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Order {
@@ -94,8 +103,8 @@ pub struct Order {
     pub subject: String,
     /// Its nonce.
     pub nonce: Hash,
-    /// The head whose checkpoint goes into the receipt.
-    pub head: Head,
+    /// The checkpoint that goes into the receipt.
+    pub under: Under,
     /// The grant.
     pub granted: Line,
     /// The issuance.

@@ -18,7 +18,7 @@ pub mod sandbox;
 mod state;
 
 pub use engine::EngineError;
-pub use message::{Line, Order};
+pub use message::{Line, Order, Under};
 
 use crate::{
     config::Config,
@@ -138,10 +138,16 @@ impl Signer {
 
     /// The certificate of an order, with its receipt and its consent in it: one round trip.
     pub async fn certificate(&self, order: Order) -> Result<Certificate, SignerError> {
-        let head = order.head.head();
+        let head = match &order.under {
+            Under::Head(head) => Some(head.head()),
+            // Of a checkpoint that was signed before we have heard already.
+            Under::Cosigned(_) => None,
+        };
         let answer = self.ask(Request::Certificate(Box::new(order))).await?;
         let Answer::Certificate(line) = answer else { return Err(unexpected()) };
-        self.signed(head);
+        if let Some(head) = head {
+            self.signed(head);
+        }
         line.parse().map_err(|_| unexpected())
     }
 

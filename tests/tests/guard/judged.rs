@@ -37,6 +37,8 @@ fn config(forge: &Forge) -> Config {
         customer: forge.customer.parse().unwrap(),
         instance: forge.instance.parse().unwrap(),
         accounts: vec![account("ops", Level::Troubleshoot), account("dba", Level::Data)],
+        witnesses: None,
+        witnessed: Vec::new(),
         approvers: vec![Approver {
             approver: "ap-1".parse().unwrap(),
             key: public(&forge.approver),

@@ -213,8 +213,8 @@ async fn customer_of(app: &App, instance: &InstanceId) -> Result<Option<Customer
     Ok(row.map(|row| row.parsed(0)).transpose()?)
 }
 
-/// The guard's configuration of a VM.
-fn guard_config(app: &App, found: &Found, user_cas: &[String]) -> Value {
+/// The guard's configuration of a VM, with the witnesses that the gateway demands itself.
+fn guard_config(app: &App, found: &Found, user_cas: &[String]) -> Result<Value, Fault> {
     let instance = &found.instance;
     let account = |account: &bastion_core::vm::Account| {
         json!({
@@ -222,7 +222,7 @@ fn guard_config(app: &App, found: &Found, user_cas: &[String]) -> Value {
         })
     };
     let approver = |(id, key): &(String, String)| json!({ "approver": id, "key": key });
-    json!({
+    let mut config = json!({
         "origin": app.config.origin,
         "log_keys": [app.ledger.vkey().to_string()],
         "user_cas": user_cas,
@@ -232,5 +232,11 @@ fn guard_config(app: &App, found: &Found, user_cas: &[String]) -> Value {
         "approvers": found.approvers.iter().map(approver).collect::<Vec<_>>(),
         "signatures_needed": found.signatures_needed,
         "revocations": "/var/lib/bastion/revocations",
-    })
+    });
+    if let Some(witness) = app.config.witness.as_ref().filter(|w| !w.demand.is_empty()) {
+        let (_, text) = witness.read().map_err(Fault::Failed)?;
+        config["witnesses"] = json!(text);
+        config["witnessed"] = json!(witness.demand);
+    }
+    Ok(config)
 }

@@ -28,7 +28,7 @@ impl Script {
         (token, certificate): (Option<&Token>, Option<&str>),
     ) -> Result<Self, Fault> {
         let user_cas = [line(app.ca.user_ca())?];
-        let guard_config = guard_config(app, found, &user_cas);
+        let guard_config = guard_config(app, found, &user_cas)?;
         let pretty = serde_json::to_string_pretty(&guard_config);
         let pretty = pretty.map_err(|error| Fault::Failed(error.to_string()))?;
         let namespace = lists::krl_namespace(&app.config.origin);
