@@ -36,9 +36,9 @@ macro_rules! log_events {
     /// answered before and is not here would not be noticed by it. Commits: `reason`.
     #[serde(rename = "log.mark")]
     LogMark { gateway: String, size: u64 },
-    /// A backup was made and read back: of the first `entries` of the log with all that stands beside
-    /// it (`kind` `log`), or of the keys of data subjects (`keys`, `entries` 0). `digest` is what it
-    /// is signed by, `bytes` its size.
+    /// A backup was made and read back: of the first `entries` of the log with all that stands
+    /// beside it (`kind` `log`), or of the keys of data subjects (`keys`, `entries` 0). `digest` is
+    /// what it is signed by, `bytes` its size.
     #[serde(rename = "backup.made")]
     BackupMade { backup: String, bytes: u64, digest: String, entries: u64, kind: String },
     /// The store was put back from a backup, of the first `entries` of the log, before this gateway

@@ -267,16 +267,6 @@ pub const INDEX_ROWS_AT_ONCE: u64 = 512;
 /// Leases, tickets, sessions and instances that the feeder of the index keeps in memory.
 pub const INDEX_CONTEXTS_MAX: usize = 10_000;
 
-/// How often the index looks for entries of other gateways, in milliseconds.
-pub const INDEX_POLL_MILLIS: u64 = 500;
-
-/// How long the index lets entries gather before it takes them in, in milliseconds, when no query
-/// waits.
-pub const INDEX_GATHER_MILLIS: u64 = 200;
-
-/// How long a query waits for the index to catch up, in seconds.
-pub const INDEX_WAIT_SECONDS_MAX: u64 = 10;
-
 /// Rows of one page of a query.
 pub const QUERY_ROWS_MAX: usize = 1000;
 

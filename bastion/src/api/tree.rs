@@ -4,8 +4,8 @@
 //! never reaches the parser of its arguments, so no message of the parser can tell them about it.
 
 use super::{
-    approvers, audit, backup, connect, consent, customers, fault::Fault, host, officers, operators, permit,
-    policy, proposals, recording, report, services, session, vms,
+    approvers, audit, backup, connect, consent, customers, fault::Fault, host, officers, operators,
+    permit, policy, proposals, recording, report, services, session, vms,
 };
 use audit_schema::event::ActorKind;
 use bastion_core::id::TicketId;

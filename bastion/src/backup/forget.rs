@@ -47,8 +47,11 @@ pub async fn forget(db: &Db, backup: &Path) -> Result<Forgotten, BackupError> {
     Ok(found)
 }
 
-/// The keys that are still there: where, of what, how long.
-fn erasable(path: &Path) -> Result<(Forgotten, Vec<(u64, String, usize)>), BackupError> {
+/// A key that is still there: where, of what, how long.
+type Kept = (u64, String, usize);
+
+/// The keys that are still there.
+fn erasable(path: &Path) -> Result<(Forgotten, Vec<Kept>), BackupError> {
     let mut keys = Sealed::open(path)?.keys()?;
     let (mut found, mut there) = (Forgotten::default(), Vec::new());
     while let Some(line) = keys.next()? {

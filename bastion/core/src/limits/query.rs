@@ -12,3 +12,13 @@ pub const WORDS_ASKED_MAX: usize = 32;
 
 /// Rows that one count answers: whoever needs more asks for a part of the time.
 pub const STATS_ROWS_MAX: u64 = 100_000;
+
+/// How often the index looks for entries of other gateways, in milliseconds.
+pub const INDEX_POLL_MILLIS: u64 = 500;
+
+/// How long the index lets entries gather before it takes them in, in milliseconds, when no query
+/// waits.
+pub const INDEX_GATHER_MILLIS: u64 = 200;
+
+/// How long a query waits for the index to catch up, in seconds.
+pub const INDEX_WAIT_SECONDS_MAX: u64 = 10;

@@ -39,7 +39,7 @@ async fn idle(options: &Options) -> Vec<Row> {
         waits.push(began.elapsed().as_secs_f64() * 1000.0);
     }
     ledger.close().await;
-    let base_p99 = percentile(&base.millis(), 99.0).unwrap_or(f64::NAN);
+    let base_p99 = percentile(base.millis(), 99.0).unwrap_or(f64::NAN);
     let base = base.median();
     let most = (1.25 * base).max(base + 0.25);
     let p50 = Row::new("append_p50", "one append, idle, p50", "ms", percentile(&waits, 50.0));
