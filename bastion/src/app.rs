@@ -71,6 +71,8 @@ pub struct App {
     pub taps: Arc<Taps>,
     /// The connections of operators, officers and approvers.
     pub sessions: Sessions,
+    /// Where to run what may take long, and must not hold up the connections of one thread.
+    pub runtime: tokio::runtime::Handle,
 }
 
 /// Why a deployment cannot be opened.
@@ -236,6 +238,7 @@ impl App {
             ),
             taps: Arc::default(),
             sessions: Sessions::default(),
+            runtime: tokio::runtime::Handle::current(),
             index: tokio::sync::OnceCell::new(),
             policy,
             live,

@@ -59,6 +59,8 @@ pub async fn run(
     let listener = Listener::bind(Arc::clone(&app), ports, visitors).await?;
     announce(&app).await?;
 
+    // The pool of the store may hold connections that were opened on one of these.
+    let threads = listener.threads();
     let visiting = listener.visiting();
     let (stopping, stopped) = watch::channel(false);
     let mut tasks = background(&app, (socket, door), courier(&app)?);
@@ -75,6 +77,7 @@ pub async fn run(
     tasks.shutdown().await;
     // The last entry: whoever reads the log sees an orderly end.
     app.ledger.stopped("asked to stop").await.map_err(StartError::from)?.into_inner();
+    drop(threads);
     Ok(())
 }
 

@@ -34,10 +34,12 @@ pub mod session;
 pub mod severable;
 mod shut_outs;
 mod start;
+mod threads;
 mod voice;
 
 pub use host_key::HostKeyError;
 pub use session::Session;
+pub use threads::Threads;
 
 use crate::{
     app::{App, End},
@@ -87,6 +89,9 @@ pub enum ListenError {
     /// No host key.
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
+    /// No thread for connections.
+    #[error("no thread for connections can be started: {0}")]
+    Threads(std::io::Error),
 }
 
 /// What all connections share.
@@ -110,10 +115,19 @@ pub struct Visitor {
     pub source: IpAddr,
 }
 
+/// Where those arrive who are to be let in.
+#[derive(Clone)]
+struct Hall {
+    shared: Arc<Shared>,
+    door: Admission,
+    threads: Threads,
+}
+
 /// The bound ports, not accepting yet.
 pub struct Listener {
     shared: Arc<Shared>,
     door: Admission,
+    threads: Threads,
     sockets: Vec<TcpListener>,
     visitors: mpsc::Receiver<Visitor>,
     visiting: watch::Sender<usize>,
@@ -150,7 +164,13 @@ impl Listener {
         };
         shared.host_keys.own(&shared.app)?;
         let visiting = watch::Sender::new(0);
-        Ok(Self { shared: Arc::new(shared), door, sockets, visitors, visiting })
+        let threads = Threads::start().map_err(ListenError::Threads)?;
+        Ok(Self { shared: Arc::new(shared), door, threads, sockets, visitors, visiting })
+    }
+
+    /// What connections live on, to be kept as long as anything that they opened is used.
+    pub fn threads(&self) -> Threads {
+        self.threads.clone()
     }
 
     /// How many visitors are here, logged in or not.
@@ -160,7 +180,8 @@ impl Listener {
 
     /// Accepts until it is told to stop, then ends what is open and returns.
     pub async fn serve(self, mut stop: watch::Receiver<bool>) {
-        let Self { shared, door, sockets, visitors, visiting } = self;
+        let Self { shared, door, threads, sockets, visitors, visiting } = self;
+        let hall = Hall { shared: Arc::clone(&shared), door, threads };
         let counting = {
             let shared = shared.clone();
             tokio::spawn(async move {
@@ -168,10 +189,10 @@ impl Listener {
                 tokio::join!(shared.failures.enter(ledger), shared.shut_outs.enter(ledger))
             })
         };
-        let visits = tokio::spawn(receive(shared.clone(), door.clone(), (visitors, visiting)));
+        let visits = tokio::spawn(receive(hall.clone(), (visitors, visiting)));
         let accepting: Vec<_> = sockets
             .into_iter()
-            .map(|socket| tokio::spawn(accept(shared.clone(), door.clone(), socket)))
+            .map(|socket| tokio::spawn(accept(hall.clone(), socket)))
             .chain([visits])
             .collect();
         // A sender that is gone means stop too.
@@ -228,12 +249,12 @@ impl Shared {
 }
 
 /// Takes connections from one port.
-async fn accept(shared: Arc<Shared>, door: Admission, socket: TcpListener) {
+async fn accept(hall: Hall, socket: TcpListener) {
     loop {
         match socket.accept().await {
             Ok((stream, from)) => {
-                if let Some((stream, place)) = shared.admit(&door, stream, from.ip()) {
-                    welcome(&shared, stream, from, place);
+                if let Some((stream, place)) = hall.shared.admit(&hall.door, stream, from.ip()) {
+                    welcome(&hall, stream, from, place);
                 }
             }
             Err(error) => {
@@ -247,8 +268,7 @@ async fn accept(shared: Arc<Shared>, door: Admission, socket: TcpListener) {
 
 /// Takes connections that another process of this machine took.
 async fn receive(
-    shared: Arc<Shared>,
-    door: Admission,
+    Hall { shared, door, threads }: Hall,
     (mut visitors, visiting): (mpsc::Receiver<Visitor>, watch::Sender<usize>),
 ) {
     while let Some(Visitor { stream, source }) = visitors.recv().await {
@@ -258,10 +278,16 @@ async fn receive(
         };
         match place.and_then(|place| wire(&shared, source, place)) {
             Some(wire) => {
-                let (stream, visiting) = (wire.flow.socket(stream), visiting.clone());
+                let visiting = visiting.clone();
                 visiting.send_modify(|here| *here += 1);
-                tokio::spawn(async move {
-                    connection::serve(wire, stream).await;
+                threads.spawn(async move {
+                    match stream.into_std().and_then(UnixStream::from_std) {
+                        Ok(stream) => {
+                            let stream = wire.flow.socket(stream);
+                            connection::serve(wire, stream).await;
+                        }
+                        Err(error) => tracing::warn!(%error, "a visitor was lost"),
+                    }
                     visiting.send_modify(|here| *here -= 1);
                 });
             }
@@ -270,11 +296,20 @@ async fn receive(
     }
 }
 
-fn welcome(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, place: Place) {
+fn welcome(hall: &Hall, stream: TcpStream, from: SocketAddr, place: Place) {
+    let shared = &hall.shared;
     if let Some(wire) = wire(shared, from.ip(), place) {
         socket::ask_every(&stream, shared.app.config.ingress.keepalive);
-        let stream = wire.flow.tcp(stream);
-        tokio::spawn(connection::serve(wire, stream));
+        // Its readiness is told to the thread that it is served on.
+        hall.threads.spawn(async move {
+            match stream.into_std().and_then(TcpStream::from_std) {
+                Ok(stream) => {
+                    let stream = wire.flow.tcp(stream);
+                    connection::serve(wire, stream).await;
+                }
+                Err(error) => tracing::warn!(%error, "a connection was lost"),
+            }
+        });
     }
 }
 

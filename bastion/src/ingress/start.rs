@@ -78,8 +78,14 @@ pub(super) struct Also {
 /// that nobody serves any more must not look alive.
 pub(super) fn spawn(session: Arc<Session>, asked: Asked) {
     let kind = asked.what.kind().as_str();
+    let is_command = matches!(asked.login, Login::Commands);
     let span = tracing::info_span!("channel", session = %session.id, kind);
-    let work = tokio::spawn(run(session.clone(), Box::new(asked)).instrument(span));
+    let work = run(session.clone(), Box::new(asked));
+    let work = match is_command {
+        // Commands read the log and render reports: not on the thread of connections.
+        true => session.app.runtime.spawn(work.instrument(span)),
+        false => tokio::spawn(work.instrument(span)),
+    };
     tokio::spawn(async move {
         if work.await.is_err() {
             session.end(End::Broken);
