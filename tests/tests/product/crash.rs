@@ -4,7 +4,7 @@
 //! A sample runs always; `BASTION_KILLS=200` makes it the long run.
 
 use crate::promise_1_no_log_no_login::every_certificate_has_an_entry;
-use bastion_tests::world::{Person::*, World};
+use bastion_tests::world::{Person::*, World, until};
 use std::{
     sync::{
         Mutex,
@@ -27,6 +27,13 @@ fn killed_under_load_the_log_holds(world: &mut World) {
         world.bastion(&["audit", "verify"]).exits(0);
     }
     world.ssh(Olga, &["ops@pg-1.acme", "true"]).exits(0);
+    // A client is let go as soon as it knows how its program ended; the last entry may follow.
+    until("the last channel is closed in the log", 10, || {
+        let log = world.log();
+        let last =
+            log.events("access.granted").last().unwrap()["lease"].as_str().unwrap().to_owned();
+        log.story_of(&last).last().is_some_and(|end| *end == "channel.closed")
+    });
     let log = world.log();
     every_certificate_has_an_entry(world, &log);
     // Every answered login was a grant with a certificate; every open lease was closed.
