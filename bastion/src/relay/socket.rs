@@ -24,8 +24,8 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What remains of an `AsyncWrite` over `self.stream` that only its writes differ from: it is flushed
-/// and ended as that is.
+/// What remains of an `AsyncWrite` over `self.stream` that only its writes differ from: it is
+/// flushed and ended as that is.
 macro_rules! flushes_and_ends_its_stream {
     () => {
         fn poll_flush(
