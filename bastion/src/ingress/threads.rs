@@ -58,7 +58,7 @@ impl Threads {
     /// One for each processor.
     pub fn start() -> io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
-        let threads = (0..processors).map(|number| Thread::start(number));
+        let threads = (0..processors).map(Thread::start);
         Ok(Self(threads.collect::<io::Result<Vec<_>>>()?.into()))
     }
 
