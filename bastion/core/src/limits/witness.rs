@@ -31,8 +31,5 @@ pub const WITNESS_ANSWER_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// says that it has, and again where another gateway came in between.
 pub const WITNESS_TRIES: usize = 4;
 
-/// An idle connection to a witness is not used again after this many seconds: it closes them too.
-pub const WITNESS_IDLE_SECONDS: u64 = 20;
-
-/// How often all witnesses are asked where nothing is published, in seconds, and after a failure.
+/// How often witnesses are asked where nothing is published, in seconds.
 pub const WITNESS_EVERY_SECONDS: u64 = 10;
