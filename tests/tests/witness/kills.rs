@@ -35,11 +35,14 @@ fn history(salt: u8) -> Vec<Hash> {
     (0..SIZE_MAX).map(leaf).collect()
 }
 
+/// What was cosigned: of which history, and how much of it.
+type Got = Mutex<Vec<(u8, TreeHead)>>;
+
 /// Asks for cosignatures of one history's heads until it is told to stop; those that it got.
 async fn ask(
     (salt, asked): (u8, Asked),
     key: SigningKey,
-    (stop, got): (Arc<AtomicBool>, Arc<Mutex<Vec<(u8, TreeHead)>>>),
+    (stop, got): (Arc<AtomicBool>, Arc<Got>),
 ) {
     let leaves = Arc::new(history(salt));
     let mut size = 1;
@@ -75,7 +78,7 @@ async fn killed_in_rounds_a_witness_never_cosigns_two_histories() {
     let key = SigningKey::from_bytes(&[11; 32]);
     let vkey = Vkey::new(ORIGIN, key.verifying_key()).unwrap();
     let mut witness = Witness::start("kills", "acme", &vkey.to_string());
-    let (stop, got) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<Vec<_>>>::default());
+    let (stop, got) = (Arc::new(AtomicBool::new(false)), Arc::<Got>::default());
     let asking: Vec<_> = [1, 2]
         .map(|salt| {
             let roots = Some(witness.dir.join("chain.pem"));
