@@ -88,6 +88,15 @@ impl Tx {
         Ok(self.conn()?.fetch(sql.into_sql_str(), args).await?)
     }
 
+    /// The rows of a query that changes nothing, and so needs nothing to go back to.
+    pub(crate) async fn look(
+        &mut self,
+        sql: &'static str,
+        args: &[Arg],
+    ) -> Result<Vec<Row>, StoreError> {
+        Ok(self.conn()?.fetch(sql.into_sql_str(), args).await?)
+    }
+
     /// The first row of a query, if there is one.
     pub async fn row_opt(
         &mut self,

@@ -49,3 +49,6 @@ pub const ALARM_LOOK_SECONDS: u64 = 5;
 
 /// Rows of an answer that SQLite's thread may be ahead of whoever takes them.
 pub const SQLITE_ROWS_AT_ONCE: usize = 1_024;
+
+/// Ends of customers' chains that a batch asks for one by one, before it reads all of them.
+pub const CUSTOMERS_ASKED_SINGLY_MAX: usize = 8;
