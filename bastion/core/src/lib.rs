@@ -41,6 +41,7 @@ pub mod revocation;
 pub mod screen;
 #[cfg(feature = "screen")]
 pub mod search;
+pub mod sql;
 pub mod sshsig;
 pub mod statement;
 pub mod text;

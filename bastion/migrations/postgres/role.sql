@@ -13,4 +13,11 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     accounts, destinations, tickets, consent_signatures, ticket_uses, sessions, leases, recording_keys, notices,
     proposals, holds
     TO bastion_gateway;
+-- Whose rights an auditor's own SQL has (`audit query --sql`): only the views of the query index.
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'bastion_auditor') THEN
+        CREATE ROLE bastion_auditor NOLOGIN;
+    END IF;
+END $$;
+GRANT bastion_auditor TO bastion_gateway;
 CREATE SCHEMA IF NOT EXISTS projection AUTHORIZATION bastion_gateway;

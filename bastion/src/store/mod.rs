@@ -8,6 +8,7 @@
 //! one transaction, or not at all.
 
 pub mod arg;
+pub mod asked;
 pub mod db;
 pub mod error;
 pub mod migrate;
@@ -18,6 +19,7 @@ pub mod sqlite;
 pub mod tx;
 
 pub use arg::Arg;
+pub use asked::{Answer, AskError, Asked};
 pub use db::{Db, Options};
 pub use error::StoreError;
 pub use query::Query;

@@ -2,6 +2,7 @@
 
 mod counts;
 mod rebuilt;
+mod sql;
 mod words;
 
 use audit_schema::event::{ActorKind, Event};

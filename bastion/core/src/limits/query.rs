@@ -1,4 +1,4 @@
-//! Bounds of the full-text index and of counting.
+//! Bounds of the full-text index, of counting, and of an auditor's own SQL.
 
 /// Characters of a word that the index keeps: longer ones are no language, and are found by their
 /// beginning.
@@ -22,3 +22,18 @@ pub const INDEX_GATHER_MILLIS: u64 = 200;
 
 /// How long a query waits for the index to catch up, in seconds.
 pub const INDEX_WAIT_SECONDS_MAX: u64 = 10;
+
+/// Characters of an auditor's statement.
+pub const SQL_CHARS_MAX: usize = 8_192;
+
+/// Parentheses inside each other in an auditor's statement.
+pub const SQL_DEPTH_MAX: usize = 32;
+
+/// Seconds that an auditor's statement may take.
+pub const SQL_SECONDS_MAX: u64 = 10;
+
+/// Rows that an auditor's statement answers; the rest is cut, and said so.
+pub const SQL_ROWS_MAX: u64 = 10_000;
+
+/// Bytes that an auditor's statement answers.
+pub const SQL_BYTES_MAX: usize = 8 * 1024 * 1024;

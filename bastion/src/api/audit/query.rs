@@ -309,7 +309,7 @@ fn columns(row: &Row) -> [Value; 17] {
     ]
 }
 
-fn bare(value: &Value) -> String {
+pub(super) fn bare(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

@@ -17,13 +17,14 @@ mod fold;
 mod follow;
 mod query;
 mod schema;
+pub mod views;
 
 pub use counts::{Count, Counting, Group};
 pub use query::{BadCursor, Cursor, Filter, Order, Page, Row};
 
 use super::{Ledger, reading::ReadError};
-use crate::store::{Db, Options, StoreError};
-use bastion_core::limits::INDEX_WAIT_SECONDS_MAX;
+use crate::store::{Answer, AskError, Db, Options, StoreError};
+use bastion_core::{limits::INDEX_WAIT_SECONDS_MAX, sql::Selection};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Notify, watch};
 
@@ -147,6 +148,11 @@ impl Projection {
     /// How many entries there are, by what they are grouped by.
     pub async fn count(&self, counting: &Counting) -> Result<Vec<Count>, ProjectionError> {
         Ok(counts::run(&self.index, self.ledger.db(), counting).await?)
+    }
+
+    /// Asks an auditor's own statement, over the documented views.
+    pub async fn ask(&self, selection: &Selection) -> Result<Answer, AskError> {
+        self.index.ask(selection, schema::NAME, views::ROLE).await
     }
 
     /// How the index finds them, in its database's words.

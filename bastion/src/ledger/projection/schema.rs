@@ -1,6 +1,6 @@
 //! The index's tables, and whose they are.
 
-use super::ProjectionError;
+use super::{ProjectionError, views};
 use crate::{
     args,
     ledger::{Ledger, head::Head},
@@ -136,11 +136,17 @@ pub(super) async fn reset(index: &Db, ledger: &Ledger) -> Result<(), ProjectionE
     if tx.is_postgres() {
         tx.script("CREATE SCHEMA IF NOT EXISTS projection").await?;
     }
+    tx.script(views::DROP).await?;
     tx.script(tables(index)).await?;
+    tx.script(views_of(index)).await?;
     tx.run("INSERT INTO projection_state (id, made, cursor) VALUES (1, $1, 0)", &args![made])
         .await?;
     tx.commit().await.map(drop)?;
     Ok(())
+}
+
+fn views_of(index: &Db) -> &'static str {
+    if index.is_postgres() { views::POSTGRES } else { views::SQLITE }
 }
 
 fn tables(index: &Db) -> &'static str {
@@ -153,7 +159,7 @@ async fn made_for(index: &Db, ledger: &Ledger) -> Result<String, ProjectionError
     /// Raised whenever the fold gives another row for the same entry.
     const FOLD: u32 = 1;
     let genesis = ledger.entry(0).await?.map_or(Hash::ZERO, |found| found.leaf);
-    let tables = Hash::of(tables(index).as_bytes());
+    let tables = Hash::of([tables(index), views_of(index)].concat().as_bytes());
     let erased = ledger.db().row_opt("SELECT COUNT(*) FROM erasures", &[]).await?;
     let erased = erased.map(|row| row.u64(0)).transpose()?.unwrap_or_default();
     Ok(format!("{genesis} {tables} {FOLD} {erased}"))
