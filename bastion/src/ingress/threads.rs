@@ -4,8 +4,8 @@
 //! connection, the inner one of `ssh -J`) is a chain: each wakes the next, and waits. On a runtime
 //! of several workers a wake is also an invitation to the others to steal the task, which costs a
 //! system call, a processor's sleep and the contents of its caches, to run two things at once that
-//! cannot run at once. So a connection stays, with everything that it spawns, on the one thread that
-//! it was given. What all share (the log, the store, commands, what is published) is elsewhere, on
+//! cannot run at once. So a connection stays, with everything that it spawns, on the one thread
+//! that it was given. What all share (the log, the store, commands, what is published) is elsewhere, on
 //! the runtime that `serve` was started on, and so is whoever may compute or wait for a disk at
 //! length: what does so here holds up the others of this thread.
 
@@ -195,7 +195,7 @@ mod tests {
         if threads.0.len() < 2 {
             return;
         }
-        // The first has a transfer and no other connection; the others have five, and nothing to do.
+        // The first has a transfer and no other connection; the others have five, all idle.
         let (first, others) = (&threads.0[0], &threads.0[1..]);
         for thread in others {
             thread.connections.fetch_add(5, Ordering::Relaxed);
