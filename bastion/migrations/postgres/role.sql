@@ -11,7 +11,7 @@ GRANT SELECT ON migrations TO bastion_gateway;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     settings, operators, officers, approvers, keys, training, customers, services, instances,
     accounts, destinations, tickets, consent_signatures, ticket_uses, sessions, leases, recording_keys, notices,
-    proposals, holds
+    proposals, holds, invitations, set_changes, approver_signatures, approver_resets, vm_tokens, revoked_keys
     TO bastion_gateway;
 -- Whose rights an auditor's own SQL has (`audit query --sql`): only the views of the query index.
 DO $$ BEGIN

@@ -124,6 +124,16 @@ async fn a_change_that_hangs_is_refused_and_frees_the_head() {
     assert!(matches!(refused, Err(LedgerError::Unavailable(_))), "{refused:?}");
 }
 
+/// Fails with the names of tables that a migration brought and the role was not given.
+const UNGRANTED: &str = "DO $$ DECLARE ungranted text; BEGIN
+    SELECT string_agg(tablename, ', ') INTO ungranted FROM pg_tables
+    WHERE schemaname = 'public'
+      AND NOT (has_table_privilege('bastion_gateway', quote_ident(tablename), 'SELECT')
+               AND (tablename IN ('migrations', 'head')
+                    OR has_table_privilege('bastion_gateway', quote_ident(tablename), 'INSERT')));
+    IF ungranted IS NOT NULL THEN RAISE EXCEPTION 'not granted: %', ungranted; END IF;
+END $$";
+
 /// The gateway's role needs no more than to read and append.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_can_only_append_is_enough() {
@@ -133,6 +143,7 @@ async fn a_role_that_can_only_append_is_enough() {
         .script(include_str!("../../../bastion/migrations/postgres/role.sql"))
         .await
         .expect("role");
+    world.script(UNGRANTED).await.expect("each table is granted");
     let url = world.url().replace("bastion@", "bastion_gateway@");
     let db = Db::open(&url, Options::OPEN).await.expect("opens");
     let ledger = Ledger::open(db, world.opening("gw-1").await).await.expect("opens");
