@@ -168,6 +168,7 @@ impl App {
     /// Opens a deployment that no gateway serves, and closes what a crash left open. The keys that
     /// sign are in this process, for as long as the command takes.
     pub async fn open(config: Config) -> Result<Self, StartError> {
+        let config = log::named(config).await?;
         let signer = Arc::new(Signer::here(&config)?);
         let ledger = log::open(&config, Arc::clone(&signer)).await?;
         Self::open_with(config, (ledger, signer)).await
@@ -175,6 +176,7 @@ impl App {
 
     /// Opens a deployment to serve it: the keys that sign are in a process of their own.
     pub async fn open_to_serve(config: Config) -> Result<Self, StartError> {
+        let config = log::named(config).await?;
         let signer = Arc::new(Signer::start(&config).await?);
         tracing::info!(by = signer.confined(), "the signer is held back");
         let ledger = log::open(&config, Arc::clone(&signer)).await?;

@@ -37,6 +37,8 @@ pub enum Alarm {
     Log,
     /// Checkpoints or certificates cannot be signed.
     Signing,
+    /// The signer's process has ended, or has run for less than a minute since.
+    Signer,
     /// The high-water mark cannot be written.
     Mark,
     /// The log is not published.
@@ -56,9 +58,10 @@ pub enum Alarm {
 }
 
 impl Alarm {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Log,
         Self::Signing,
+        Self::Signer,
         Self::Mark,
         Self::Publishing,
         Self::Heartbeat,
@@ -72,6 +75,7 @@ impl Alarm {
         match self {
             Self::Log => "log",
             Self::Signing => "signing",
+            Self::Signer => "signer",
             Self::Mark => "mark",
             Self::Publishing => "publishing",
             Self::Heartbeat => "heartbeat",

@@ -37,6 +37,18 @@ use std::{
     sync::Arc,
 };
 
+/// The configuration, with the name that the log says of itself: after a loss it is not the
+/// deployment's. One that `[log] origin` names stays, and is refused where it is not the log's.
+pub(super) async fn named(mut config: Config) -> Result<Config, StartError> {
+    if config.provable.origin == config.origin {
+        let db = Db::open(&config.store.url(), Options::READ_ONLY).await?;
+        let name = epochs::current(&db).await;
+        db.close().await;
+        config.provable.origin = name?.0;
+    }
+    Ok(config)
+}
+
 /// Opens the log of a deployment that no gateway serves.
 pub(super) async fn open(config: &Config, signer: Arc<Signer>) -> Result<Ledger, StartError> {
     let db = Db::open(&config.store.url(), Options::OPEN).await?;
@@ -209,6 +221,7 @@ pub async fn new_epoch(
     lost: RangeInclusive<u64>,
     (actor, reason): (Actor, String),
 ) -> Result<String, CeremonyError> {
+    let config = &named(config.clone()).await?;
     let opened = Db::open(&config.store.url(), Options::OPEN).await;
     let db = opened.map_err(StartError::from)?;
     let range = (*lost.start(), *lost.end());
@@ -240,6 +253,7 @@ pub async fn new_mark(
     config: &Config,
     (actor, reason): (Actor, String),
 ) -> Result<u64, CeremonyError> {
+    let config = &named(config.clone()).await?;
     let opened = Db::open(&config.store.url(), Options::OPEN).await;
     let db = opened.map_err(StartError::from)?;
     let opening = opening_by_hand(config).await?;

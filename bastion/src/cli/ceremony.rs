@@ -25,10 +25,8 @@ pub fn new_epoch(config: &Config, lost: Lost, reason: &str) -> Result<ExitCode, 
         lost.from, lost.to
     );
     println!(
-        "next: set `origin = \"{origin}\"` in the section [log] of {}, then start the gateway; \
-         give auditors, witnesses and VMs the new log key (`bastion audit checkpoint --key`); \
-         keep the old checkpoints and the old published folder as evidence.",
-        config.file.display()
+        "next: start the gateway; give auditors, witnesses and VMs the new log key (`bastion audit \
+         checkpoint --key`); keep the old checkpoints and the old published folder as evidence."
     );
     Ok(ExitCode::SUCCESS)
 }

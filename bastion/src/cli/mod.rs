@@ -95,7 +95,11 @@ enum Command {
     Witness(witness::Verb),
     /// Keep the keys of a gateway that started this, and sign for it
     #[command(hide = true)]
-    Signer,
+    Signer {
+        /// The log's name in checkpoints
+        #[arg(long, value_name = "NAME")]
+        log: String,
+    },
     /// Check a certificate as a VM does; what `bastion-guard` does, for a VM of the demo
     #[command(hide = true)]
     Guard {
@@ -194,8 +198,9 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
         Command::Report(ask) => read(cli.config.as_deref(), ask.out),
         Command::Policy(verb) => policy::run(cli.config.as_deref(), &verb, cli.json),
         Command::Witness(verb) => witness::run(cli.config.as_deref(), &verb),
-        Command::Signer => {
-            let config = configuration(cli.config.as_deref())?;
+        Command::Signer { log } => {
+            let mut config = configuration(cli.config.as_deref())?;
+            config.provable.origin = log;
             crate::signer::process::run(&config).map_err(Fault::failed)?;
             Ok(ExitCode::SUCCESS)
         }

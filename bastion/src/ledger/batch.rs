@@ -253,7 +253,7 @@ impl Batch {
                 let fault = format!("an entry commits to `{field}` twice");
                 return Err(StoreError::failed(fault).into());
             }
-            let owner = whose(new, event, field);
+            let owner = whose(new, (event, self.now()), field);
             let (key, sealed) =
                 self.keys.seal(&owner, (seq, field), (nonce, &salt), &value).await?;
             self.openings.push(Opened { seq, field, key, sealed });

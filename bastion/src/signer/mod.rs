@@ -8,10 +8,11 @@
 //! covers it where it reaches customer data: the question that a VM's guard asks too.
 //!
 //! Local commands that open a deployment while no gateway runs have the same engine in their own
-//! process ([`Signer::here`]). When the process has ended, nothing is signed any more: no
-//! checkpoint, no login.
+//! process ([`Signer::here`]). While the process is gone nothing is signed: no checkpoint, no
+//! login; another one takes its place (`kept`).
 
 mod engine;
+mod kept;
 mod message;
 pub mod process;
 pub mod sandbox;
@@ -29,6 +30,7 @@ use audit_schema::{checkpoint::Vkey, merkle::TreeHead};
 use bastion_core::limits::SIGNER_SECONDS_MAX;
 use engine::Engine;
 use futures_util::future::BoxFuture;
+use kept::Kept;
 use message::{Answer, Hello, Request};
 use russh::keys::{PublicKey, ssh_key::Certificate};
 use std::{
@@ -47,7 +49,7 @@ pub enum SignerError {
     #[error("the signer does not start: {0}")]
     Start(String),
     /// It does not answer, or is gone.
-    #[error("the signer is gone ({0}): restart the gateway")]
+    #[error("the signer is gone ({0})")]
     Gone(String),
     /// It will not sign this.
     #[error("the signer refuses: {0}")]
@@ -78,8 +80,8 @@ pub struct Signer {
 enum Place {
     /// In this process.
     Here(Box<StdMutex<Engine>>),
-    /// In a process of its own; none after it failed once.
-    Process(Mutex<Option<UnixStream>>),
+    /// In a process of its own.
+    Process(Mutex<Kept>),
 }
 
 impl Signer {
@@ -95,13 +97,8 @@ impl Signer {
 
     /// A process of its own, which ends when this does.
     pub async fn start(config: &Config) -> Result<Self, SignerError> {
-        let mut stream =
-            process::spawn(config).map_err(|why| SignerError::Start(why.to_string()))?;
-        let answer = exchange(&mut stream, &Request::Hello).await?;
-        let Answer::Hello(hello) = answer else {
-            return Err(SignerError::Start("it does not say who it is".into()));
-        };
-        Self::greeted(Place::Process(Mutex::new(Some(stream))), *hello)
+        let (kept, hello) = Kept::start(config).await?;
+        Self::greeted(Place::Process(Mutex::new(kept)), *hello)
     }
 
     fn greeted(place: Place, hello: Hello) -> Result<Self, SignerError> {
@@ -166,20 +163,20 @@ impl Signer {
         }
     }
 
+    /// Whether another process has the same keys.
+    fn is(&self, hello: &Hello) -> bool {
+        let ca = PublicKey::from_openssh(&hello.user_ca);
+        ca.is_ok_and(|ca| ca == self.user_ca) && hello.vkey == self.vkey.to_string()
+    }
+
     async fn ask(&self, request: Request) -> Result<Answer, SignerError> {
         let answer = match &self.place {
             Place::Here(engine) => {
                 Ok(engine.lock().unwrap_or_else(PoisonError::into_inner).answer(request))
             }
-            Place::Process(stream) => {
-                let mut held = stream.lock().await;
-                let mut ours = held.take().ok_or_else(|| SignerError::Gone("it ended".into()))?;
-                let answer = exchange(&mut ours, &request).await;
-                // Whoever is cut off within a message could take the next answer for their own.
-                if answer.is_ok() {
-                    *held = Some(ours);
-                }
-                answer
+            Place::Process(kept) => {
+                let asked = kept.lock().await.ask(&request, |hello| self.is(hello)).await;
+                asked
             }
         };
         METRICS.alarm(Alarm::Signing, answer.is_err());

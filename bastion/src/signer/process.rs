@@ -16,17 +16,20 @@ use std::{
         fd::{AsFd as _, OwnedFd},
         unix::{net::UnixStream as StdStream, process::CommandExt as _},
     },
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 use tokio::net::UnixStream;
 
 /// Starts the signer of a deployment; the stream is our end.
-pub(super) fn spawn(config: &Config) -> io::Result<UnixStream> {
+pub(super) fn spawn(config: &Config) -> io::Result<(UnixStream, Child)> {
     let (ours, theirs) = StdStream::pair()?;
     let child = Command::new(std::env::current_exe()?)
         .arg("signer")
         .arg("--config")
         .arg(&config.file)
+        // The log says itself how it is called, and the signer cannot read it.
+        .arg("--log")
+        .arg(&config.provable.origin)
         .env_clear()
         .current_dir("/")
         // A key that the terminal sends to the gateway is not for it.
@@ -36,18 +39,8 @@ pub(super) fn spawn(config: &Config) -> io::Result<UnixStream> {
         .stderr(Stdio::inherit())
         .spawn()?;
     tracing::info!(pid = child.id(), "the signer runs");
-    // It ends by itself when our end closes; until then somebody has to take note of its end.
-    let reaper = std::thread::Builder::new().name("signer".into());
-    reaper.spawn(move || {
-        let mut child = child;
-        match child.wait() {
-            Ok(status) if status.success() => {}
-            Ok(status) => tracing::error!(%status, "the signer has ended: nothing is signed"),
-            Err(error) => tracing::error!(%error, "the signer cannot be waited for"),
-        }
-    })?;
     ours.set_nonblocking(true)?;
-    UnixStream::from_std(ours)
+    Ok((UnixStream::from_std(ours)?, child))
 }
 
 /// What `bastion signer` does.

@@ -3,6 +3,8 @@
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+mod after_erasure;
+mod product;
 mod put_back;
 mod recipe;
 mod refused;

@@ -34,7 +34,7 @@ async fn story(scene: Scene) {
     scene.world.done(&scene.app, "customer add initech --name Initech", "").await;
     let size = *scene.app.ledger.size().borrow();
     scene.app.ledger.signed().await.expect("signs");
-    let (world, mut config) = scene.lose().await;
+    let (world, config) = scene.lose().await;
 
     let restored = put_back(&config, &backup).await.expect("is put back");
     assert_eq!((restored.entries, restored.same_config), (entries, true));
@@ -45,9 +45,10 @@ async fn story(scene: Scene) {
     assert!(refused.to_string().contains(&lost), "{refused}");
     let range = entries..=size - 1;
     let origin = log::new_epoch(&config, range, (actor(), "the disk died".into()));
-    config.provable.origin = origin.await.expect("goes on");
+    assert_eq!(origin.await.expect("goes on"), "bastion.example/epoch-2");
 
-    let app = App::open(config).await.expect("opens");
+    let app = App::open(config).await.expect("opens under the name that the log says");
+    assert_eq!(app.ledger.origin(), "bastion.example/epoch-2");
     let first = app.ledger.entry(entries).await.expect("reads").expect("is there").entry;
     match first.event() {
         Some(Event::LogEpoch { lost_from, lost_to, old_origin, .. }) => {

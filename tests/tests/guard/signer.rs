@@ -1,12 +1,12 @@
 //! The signer as a process: held back, and nothing is signed without it.
 
 use super::BASTION;
-use bastion_tests::world::{Person, World};
+use bastion_tests::world::{Person, World, until};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 /// The signer of a world, found below its demo's process.
 fn signer(world: &World) -> Pid {
@@ -22,22 +22,41 @@ fn signer(world: &World) -> Pid {
     Pid::from_raw(pid.parse().unwrap())
 }
 
-#[test]
-fn without_its_signer_a_gateway_lets_nobody_in() {
-    let world = World::start(BASTION, None);
-    world.ssh(Person::Olga, &["ops@pg-1.acme", "echo in"]).exits(0).says("in");
-    let pid = signer(&world);
+/// Whether a signer is held back.
+fn is_confined(pid: Pid) {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     assert!(status.contains("Seccomp:\t2"), "{status}");
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+}
+
+#[test]
+fn without_its_signer_a_gateway_lets_nobody_in_until_another_has_taken_its_place() {
+    let world = World::start(BASTION, None);
+    world.ssh(Person::Olga, &["ops@pg-1.acme", "echo in"]).exits(0).says("in");
+    let pid = signer(&world);
+    is_confined(pid);
+    // One that cannot read its key does not start.
+    let key = world.dir().join("keys/user-ca");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     kill(pid, Signal::SIGKILL).unwrap();
-    world
-        .ssh(Person::Olga, &["ops@pg-1.acme", "echo in"])
-        .exits(254)
-        .complains("no certificate could be made");
-    // Whoever may read the log still may; nothing more is signed.
-    let refused = world.bastion(&["audit", "checkpoint"]);
-    assert_ne!(refused.exit, 0, "{}", refused.text());
+    for _ in 0..2 {
+        world
+            .ssh(Person::Olga, &["ops@pg-1.acme", "echo in"])
+            .exits(254)
+            .complains("no certificate could be made");
+        // Whoever may read the log still may; nothing more is signed.
+        let refused = world.bastion(&["audit", "checkpoint"]);
+        assert_ne!(refused.exit, 0, "{}", refused.text());
+    }
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let back = || world.ssh(Person::Olga, &["ops@pg-1.acme", "echo in"]).exit == 0;
+    until("another signer", 80, back);
+    let another = signer(&world);
+    assert_ne!(another, pid);
+    is_confined(another);
+    world.bastion(&["audit", "checkpoint"]).exits(0);
+    world.bastion(&["audit", "verify"]).exits(0);
+    assert!(world.gateway_log().contains("signer"), "{}", world.gateway_log());
 }
 
 #[test]

@@ -31,3 +31,10 @@ pub const SIGNER_MESSAGE_BYTES_MAX: usize = 512 * 1024;
 
 /// Seconds in which the signer answers, or counts as dead.
 pub const SIGNER_SECONDS_MAX: u64 = 10;
+
+/// How often in a row a signer that ends is replaced by another.
+pub const SIGNER_RESTARTS_MAX: u32 = 10;
+/// A signer that ran for so long counts as one that runs, in seconds.
+pub const SIGNER_STEADY_SECONDS: u64 = 60;
+/// The longest pause before another one is started, in seconds; the first is of one.
+pub const SIGNER_PAUSE_SECONDS_MAX: u64 = 60;

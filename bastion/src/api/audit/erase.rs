@@ -23,7 +23,8 @@ use serde_json::json;
 /// `audit erase`
 #[derive(Clone, Debug, Args)]
 pub struct Erase {
-    /// Whom: op-…, of-… or ap-…, the name of an operator or officer, contact:CUSTOMER or local:UID
+    /// Whom: op-…, of-… or ap-…, the name of an operator or officer, contact:CUSTOMER, local:UID,
+    /// or unknown:2026-11-24 for whoever failed to log in on that day
     #[arg(long, value_name = "ID")]
     pub subject: String,
     /// On which legal basis, in a word: gdpr-17-1-a

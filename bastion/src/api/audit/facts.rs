@@ -67,6 +67,12 @@ impl Subject {
             let uid: u32 = uid.parse().map_err(|_| unknown(asked))?;
             return Ok(Self { id: format!("local:{uid}"), name: None, kind: Kind::Texts });
         }
+        if let Some(day) = asked.strip_prefix("unknown:") {
+            let super::super::values::Moment(at) = day.parse().map_err(|_| unknown(asked))?;
+            let id = at.to_string().get(..10).map(crate::ledger::subjects::unknown_of);
+            let id = id.filter(|id| id == asked).ok_or_else(|| unknown(asked))?;
+            return Ok(Self { id, name: None, kind: Kind::Texts });
+        }
         let rows = call.db().rows(FIND, &args![asked]).await?;
         let [row] = rows.as_slice() else {
             return Err(match rows.is_empty() {

@@ -21,7 +21,7 @@ mod whose;
 
 pub use store::{KeyStoreError, key_tables};
 pub(super) use whose::whose;
-pub use whose::{NOBODY, contact};
+pub use whose::{contact, unknown_of};
 
 use crate::{
     entropy::draw,

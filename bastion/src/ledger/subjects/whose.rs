@@ -9,15 +9,21 @@
 //! 4. Everything else (free text, addresses, command lines, paths) belongs to whoever caused the
 //!    entry. What somebody else wrote *about* a person is found by the erasure itself: command
 //!    lines that hold the person's name go with them, other texts are shown to the officers.
-//! 5. What nobody caused whose identity was settled (failed logins) belongs to [`NOBODY`].
+//! 5. What nobody caused whose identity was settled (failed logins) belongs to the unknown people
+//!    of its day, who are erased together: nothing tells them apart, and their key's name must not.
 
 use super::super::NewEntry;
-use audit_schema::event::{Actor, ActorKind};
+use audit_schema::{
+    event::{Actor, ActorKind},
+    time::Timestamp,
+};
 use bastion_core::id::CustomerId;
 use serde_json::Value;
 
-/// The subject of texts that belong to nobody who is known.
-pub const NOBODY: &str = "nobody";
+/// The subject of texts of a day that belong to nobody who is known; `day` is `2026-11-24`.
+pub fn unknown_of(day: &str) -> String {
+    format!("unknown:{day}")
+}
 
 /// The subject of how a customer is told.
 pub fn contact(customer: &CustomerId) -> String {
@@ -25,14 +31,18 @@ pub fn contact(customer: &CustomerId) -> String {
 }
 
 /// Whose the text of a field is.
-pub(in super::super) fn whose(new: &NewEntry, event: &Value, field: &str) -> String {
+pub(in super::super) fn whose(
+    new: &NewEntry,
+    (event, at): (&Value, Timestamp),
+    field: &str,
+) -> String {
     if let Some((_, owner)) = new.owners.iter().find(|(name, _)| *name == field) {
         return owner.clone();
     }
     match (field, &new.customer) {
-        ("handle", _) => named(event).unwrap_or_else(|| of_actor(&new.actor)),
+        ("handle", _) => named(event).unwrap_or_else(|| of_actor(&new.actor, at)),
         ("webhook", Some(customer)) => contact(customer),
-        _ => of_actor(&new.actor),
+        _ => of_actor(&new.actor, at),
     }
 }
 
@@ -43,9 +53,9 @@ fn named(event: &Value) -> Option<String> {
     found.next().map(str::to_owned)
 }
 
-fn of_actor(actor: &Actor) -> String {
+fn of_actor(actor: &Actor, at: Timestamp) -> String {
     match actor.kind {
-        ActorKind::Gateway => NOBODY.to_owned(),
+        ActorKind::Gateway => unknown_of(at.to_string().get(..10).unwrap_or_default()),
         ActorKind::Local => format!("local:{}", actor.id),
         ActorKind::Operator | ActorKind::Officer | ActorKind::Approver => actor.id.clone(),
     }
@@ -58,7 +68,7 @@ mod tests {
 
     fn owner(kind: ActorKind, id: &str, event: Event, field: &'static str) -> String {
         let new = NewEntry::new(Actor { id: id.into(), kind }, event).with(field, "x");
-        whose(&new, &event_value(&new.event).unwrap(), field)
+        whose(&new, (&event_value(&new.event).unwrap(), Timestamp::from_micros(0)), field)
     }
 
     #[test]
@@ -67,13 +77,17 @@ mod tests {
         assert_eq!(owner(ActorKind::Officer, "of-1", added(), "handle"), "of-2");
         assert_eq!(owner(ActorKind::Officer, "of-1", added(), "arguments"), "of-1");
         assert_eq!(owner(ActorKind::Local, "1000", added(), "arguments"), "local:1000");
-        assert_eq!(owner(ActorKind::Gateway, "gw-1", added(), "source_prefix"), "nobody");
+        assert_eq!(
+            owner(ActorKind::Gateway, "gw-1", added(), "source_prefix"),
+            "unknown:1970-01-01"
+        );
         let new = NewEntry::new(Actor { id: "op-1".into(), kind: ActorKind::Operator }, added())
             .of_customer(&"acme".parse().unwrap())
             .with("webhook", "x")
             .owned_by("handle", ["op-2", "op-1", "op-2"]);
         let event = event_value(&new.event).unwrap();
-        assert_eq!(whose(&new, &event, "webhook"), "contact:acme");
-        assert_eq!(whose(&new, &event, "handle"), "op-1 op-2");
+        let at = Timestamp::from_micros(0);
+        assert_eq!(whose(&new, (&event, at), "webhook"), "contact:acme");
+        assert_eq!(whose(&new, (&event, at), "handle"), "op-1 op-2");
     }
 }
