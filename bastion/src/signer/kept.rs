@@ -16,11 +16,25 @@ use crate::{
     metrics::{Alarm, METRICS},
 };
 use bastion_core::limits::{SIGNER_PAUSE_SECONDS_MAX, SIGNER_RESTARTS_MAX, SIGNER_STEADY_SECONDS};
+use russh::keys::PublicKey;
 use std::{
     process::Child,
     time::{Duration, Instant},
 };
 use tokio::net::UnixStream;
+
+/// What a process signs with: the user CA's public key, and the log's.
+pub(super) struct Keys {
+    pub user_ca: PublicKey,
+    pub vkey: String,
+}
+
+impl Keys {
+    fn are_of(&self, hello: &Hello) -> bool {
+        let ca = PublicKey::from_openssh(&hello.user_ca);
+        ca.is_ok_and(|ca| ca == self.user_ca) && hello.vkey == self.vkey
+    }
+}
 
 /// A process that signs, or what is left of one.
 pub(super) struct Kept {
@@ -45,13 +59,10 @@ impl Kept {
         Ok((kept, hello))
     }
 
-    /// Asks it; where it had ended, starts another first, which must be `the_same`.
-    pub async fn ask(
-        &mut self,
-        request: &Request,
-        the_same: impl Fn(&Hello) -> bool,
-    ) -> Result<Answer, SignerError> {
-        let asked = self.ask_once(request, the_same).await;
+    /// Asks it; where it had ended, starts another first, which must have the same `keys`. Not to be
+    /// cut off: an answer that is still due would be the next one's, and so the process is given up.
+    pub async fn ask(&mut self, request: &Request, keys: &Keys) -> Result<Answer, SignerError> {
+        let asked = self.ask_once(request, keys).await;
         if asked.is_ok() && self.started.elapsed() > Duration::from_secs(SIGNER_STEADY_SECONDS) {
             self.restarts = 0;
         }
@@ -59,23 +70,18 @@ impl Kept {
         asked
     }
 
-    async fn ask_once(
-        &mut self,
-        request: &Request,
-        the_same: impl Fn(&Hello) -> bool,
-    ) -> Result<Answer, SignerError> {
+    async fn ask_once(&mut self, request: &Request, keys: &Keys) -> Result<Answer, SignerError> {
         if self.running.is_none() {
             self.wait_its_turn()?;
             self.restarts += 1;
             let hello = self.begin().await?;
-            if !the_same(&hello) {
+            if !keys.are_of(&hello) {
                 self.end().await;
                 return Err(SignerError::Gone("another one has other keys".into()));
             }
             tracing::warn!(restarts = self.restarts, "the signer had ended, and was started anew");
         }
-        // Whoever is cut off within a message could take the next answer for their own: it is put
-        // back after a whole one, and its socket closes where we are cut off.
+        // Put back after a whole answer. Its socket closes where we are cut off all the same.
         let Some((mut stream, child)) = self.running.take() else {
             return Err(SignerError::Gone("it ended".into()));
         };

@@ -30,11 +30,11 @@ use audit_schema::{checkpoint::Vkey, merkle::TreeHead};
 use bastion_core::limits::SIGNER_SECONDS_MAX;
 use engine::Engine;
 use futures_util::future::BoxFuture;
-use kept::Kept;
+use kept::{Kept, Keys};
 use message::{Answer, Hello, Request};
 use russh::keys::{PublicKey, ssh_key::Certificate};
 use std::{
-    sync::{Mutex as StdMutex, PoisonError},
+    sync::{Arc, Mutex as StdMutex, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -81,7 +81,7 @@ enum Place {
     /// In this process.
     Here(Box<StdMutex<Engine>>),
     /// In a process of its own.
-    Process(Mutex<Kept>),
+    Process(Arc<Mutex<Kept>>),
 }
 
 impl Signer {
@@ -98,7 +98,7 @@ impl Signer {
     /// A process of its own, which ends when this does.
     pub async fn start(config: &Config) -> Result<Self, SignerError> {
         let (kept, hello) = Kept::start(config).await?;
-        Self::greeted(Place::Process(Mutex::new(kept)), *hello)
+        Self::greeted(Place::Process(Arc::new(Mutex::new(kept))), *hello)
     }
 
     fn greeted(place: Place, hello: Hello) -> Result<Self, SignerError> {
@@ -163,20 +163,18 @@ impl Signer {
         }
     }
 
-    /// Whether another process has the same keys.
-    fn is(&self, hello: &Hello) -> bool {
-        let ca = PublicKey::from_openssh(&hello.user_ca);
-        ca.is_ok_and(|ca| ca == self.user_ca) && hello.vkey == self.vkey.to_string()
-    }
-
     async fn ask(&self, request: Request) -> Result<Answer, SignerError> {
         let answer = match &self.place {
             Place::Here(engine) => {
                 Ok(engine.lock().unwrap_or_else(PoisonError::into_inner).answer(request))
             }
             Place::Process(kept) => {
-                let asked = kept.lock().await.ask(&request, |hello| self.is(hello)).await;
-                asked
+                let mut kept = Arc::clone(kept).lock_owned().await;
+                let keys = Keys { user_ca: self.user_ca.clone(), vkey: self.vkey.to_string() };
+                // A task of its own: a login that is cut off leaves its question to be answered,
+                // and the process to whoever asks next.
+                let asked = tokio::spawn(async move { kept.ask(&request, &keys).await });
+                asked.await.unwrap_or_else(|_| Err(SignerError::Gone("we are ending".into())))
             }
         };
         METRICS.alarm(Alarm::Signing, answer.is_err());

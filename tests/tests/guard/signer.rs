@@ -6,7 +6,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio, thread, time::Duration};
 
 /// The signer of a world, found below its demo's process.
 fn signer(world: &World) -> Pid {
@@ -57,6 +57,26 @@ fn without_its_signer_a_gateway_lets_nobody_in_until_another_has_taken_its_place
     world.bastion(&["audit", "checkpoint"]).exits(0);
     world.bastion(&["audit", "verify"]).exits(0);
     assert!(world.gateway_log().contains("signer"), "{}", world.gateway_log());
+}
+
+/// A client that goes away while its certificate is being made takes the signer from nobody.
+#[test]
+fn a_login_that_is_cut_off_leaves_the_signer_to_the_next() {
+    let world = World::start(BASTION, None);
+    world.ssh(Person::Olga, &["ops@pg-1.acme", "echo in"]).exits(0);
+    let pid = signer(&world);
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let granted = |world: &World| world.log().events("access.granted").len();
+    let before = granted(&world);
+    let mut command = world.ssh_command(Person::Olga, &["ops@pg-1.acme", "echo in"]);
+    let mut client = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    until("the login is granted", 10, || granted(&world) > before);
+    client.kill().unwrap();
+    client.wait().unwrap();
+    thread::sleep(Duration::from_secs(1));
+    kill(pid, Signal::SIGCONT).unwrap();
+    world.ssh(Person::Olga, &["ops@pg-1.acme", "echo in"]).exits(0).says("in");
+    assert_eq!(signer(&world), pid);
 }
 
 #[test]
