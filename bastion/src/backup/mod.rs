@@ -13,7 +13,7 @@
 //! The facts, the wrapped keys and the head come from one snapshot. The entries are read after it,
 //! a few at a time: they never change, so a backup of a large log holds up neither SQLite's
 //! write-ahead log nor PostgreSQL's vacuum. (Openings may be erased meanwhile, and are then not in
-//! it.) A restore ([`restore`]) executes nothing that stands in the file, replays the whole log,
+//! it.) A restore ([`restore()`]) executes nothing that stands in the file, replays the whole log,
 //! and goes into an empty place only.
 //!
 //! Keys that sign are in no backup, nor are those of data subjects: what they seal stays erased

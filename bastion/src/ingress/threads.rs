@@ -5,8 +5,8 @@
 //! of several workers a wake is also an invitation to the others to steal the task, which costs a
 //! system call, a processor's sleep and the contents of its caches, to run two things at once that
 //! cannot run at once. So a connection stays, with everything that it spawns, on the one thread
-//! that it was given. What all share (the log, the store, commands, what is published) is elsewhere,
-//! on the runtime that `serve` was started on, and so is whoever may compute or wait for a disk at
+//! that it was given. What all share (the log, the store, commands, what is published) lives on the
+//! runtime that `serve` was started on, and so does whoever may compute or wait for a disk at
 //! length: what does so here holds up the others of this thread.
 
 use std::{

@@ -59,8 +59,9 @@ impl Kept {
         Ok((kept, hello))
     }
 
-    /// Asks it; where it had ended, starts another first, which must have the same `keys`. Not to be
-    /// cut off: an answer that is still due would be the next one's, and so the process is given up.
+    /// Asks it; where it had ended, starts another first, which must have the same `keys`. Not to
+    /// be cut off: an answer that is still due would be the next one's, and so the process would be
+    /// given up.
     pub async fn ask(&mut self, request: &Request, keys: &Keys) -> Result<Answer, SignerError> {
         let asked = self.ask_once(request, keys).await;
         if asked.is_ok() && self.started.elapsed() > Duration::from_secs(SIGNER_STEADY_SECONDS) {
