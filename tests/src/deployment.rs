@@ -1,6 +1,6 @@
 //! A deployment of either kind whose people type commands, without the SSH around them.
 
-use crate::{heard::Heard, postgres::Cluster};
+use crate::{folder::new_folder, heard::Heard, postgres::Cluster};
 use audit_schema::event::{Actor, ActorKind};
 use bastion::{
     api::{self, Caller, Invocation},
@@ -13,7 +13,6 @@ use serde_json::Value;
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
 };
 
 /// A deployment, removed at the end of its test.
@@ -39,10 +38,7 @@ pub fn caller(kind: ActorKind, id: &str, handle: &str) -> Caller {
 impl World {
     /// Two officers, a customer with a VM, and a minimum retention of nothing.
     pub async fn new(postgres: Option<Cluster>) -> (Self, App) {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let dir = format!("bastion-erasure-{}-{number}", std::process::id());
-        let dir = std::env::temp_dir().join(dir);
+        let dir = new_folder("deployment");
         let store = postgres.as_ref().map_or("sqlite:bastion.db".into(), Cluster::url);
         let mut config = init::make(&init::Args {
             dir: dir.clone(),

@@ -9,6 +9,7 @@
 
 pub mod bench;
 pub mod deployment;
+pub mod folder;
 pub mod heard;
 pub mod log;
 pub mod logbench;

@@ -4,7 +4,7 @@
 //! PostgreSQL refuses to run as root, so under root it runs as `postgres` (the package's user) or
 //! `nobody`. A shell holds a pipe from us and ends the server when we end, however we end.
 
-use crate::own_vm::output;
+use crate::{folder::new_folder, own_vm::output};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::{Gid, Pid, Uid, User, chown},
@@ -15,7 +15,6 @@ use std::{
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -43,11 +42,7 @@ impl Cluster {
 
     /// The same, with settings of the server's: `fsync=off`, to see that it is refused.
     pub fn start_with(settings: &[&str]) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let dir = format!("bastion-postgres-{}-{number}", std::process::id());
-        let dir = std::env::temp_dir().join(dir);
-        fs::create_dir_all(&dir).unwrap();
+        let dir = new_folder("postgres");
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
         let owner = Uid::effective().is_root().then(server_owner);
         if let Some((uid, gid)) = owner {

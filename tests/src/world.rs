@@ -1,6 +1,6 @@
 //! One bastion with its VMs and people, for one test.
 
-use crate::{log::Log, postgres::Cluster};
+use crate::{folder::new_folder, log::Log, postgres::Cluster};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -10,7 +10,6 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -122,11 +121,7 @@ impl World {
     }
 
     fn lay(binary: &str, database: Option<Cluster>, small_disk: bool) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let dir = format!("bastion-test-{}-{number}", std::process::id());
-        let dir = std::env::temp_dir().join(dir);
-        fs::create_dir_all(&dir).unwrap();
+        let dir = new_folder("test");
         let binary = PathBuf::from(binary);
         let mut world = Self { dir, binary, database, demo: None, small_disk };
         if small_disk {

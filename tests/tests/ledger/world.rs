@@ -6,7 +6,7 @@ use bastion::{
     store::{Db, Options, StoreError},
 };
 use bastion_core::id::CustomerId;
-use bastion_tests::postgres::Cluster;
+use bastion_tests::{folder::new_folder, postgres::Cluster};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use std::{
     path::PathBuf,
@@ -53,9 +53,7 @@ static WORLDS: AtomicU32 = AtomicU32::new(0);
 
 impl World {
     pub fn sqlite() -> Self {
-        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("bledger-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("a temporary folder");
+        let dir = new_folder("ledger");
         Self { dir, postgres: None, database: "postgres".into() }
     }
     pub fn postgres() -> Self {

@@ -5,23 +5,18 @@ use audit_schema::{
     merkle::{self, TreeHead},
     tile::{Bundle, CHECKPOINT_PATH, Tile, Tiles},
 };
+use bastion_tests::folder::new_folder;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
 };
-
-static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
 /// A folder that is removed at the end of its test.
 pub struct Temporary(PathBuf);
 
 impl Temporary {
     pub fn new() -> Self {
-        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("btree-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("a temporary folder");
-        Self(dir)
+        Self(new_folder("tree"))
     }
     pub fn path(&self) -> &Path {
         &self.0
