@@ -126,11 +126,11 @@ async fn a_change_that_hangs_is_refused_and_frees_the_head() {
 
 /// Fails with the names of tables that a migration brought and the role was not given.
 const UNGRANTED: &str = "DO $$ DECLARE ungranted text; BEGIN
-    SELECT string_agg(tablename, ', ') INTO ungranted FROM pg_tables
-    WHERE schemaname = 'public'
-      AND NOT (has_table_privilege('bastion_gateway', quote_ident(tablename), 'SELECT')
-               AND (tablename IN ('migrations', 'head')
-                    OR has_table_privilege('bastion_gateway', quote_ident(tablename), 'INSERT')));
+    SELECT string_agg(relname, ', ') INTO ungranted FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+      AND NOT (has_table_privilege('bastion_gateway', oid, 'SELECT')
+               AND (relname IN ('migrations', 'head')
+                    OR has_table_privilege('bastion_gateway', oid, 'INSERT')));
     IF ungranted IS NOT NULL THEN RAISE EXCEPTION 'not granted: %', ungranted; END IF;
 END $$";
 
