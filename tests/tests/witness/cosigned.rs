@@ -42,13 +42,16 @@ fn metrics(port: u16) -> String {
 /// The proof of an entry under the policy, by the library and, where it was built, by the program.
 fn proven(world: &World, (log, policy): (&str, &str)) {
     let answer = world.bastion(&["audit", "prove", "0"]).exits(0);
-    let text = answer.complains("witnessed by 2 of 3 (").text();
+    let text = answer.text();
     let line = world.bastion(&["audit", "export"]).text().lines().next().unwrap().to_owned();
     let proof = Proof::parse(&text).unwrap();
     let parsed = Policy::parse(policy.as_bytes()).unwrap();
     let vkey: Vkey = log.parse().unwrap();
     let held = proof.verify_under(&leaf_hash(line.as_bytes()), &parsed, Some(&vkey)).unwrap();
-    assert_eq!(held.cosigned.len(), 2, "{held:?}");
+    // Two are enough; the third may have been as quick.
+    let cosigned = held.cosigned.len();
+    assert!(cosigned >= 2, "{held:?}");
+    answer.complains(&format!("witnessed by {cosigned} of 3 ("));
     let program = Path::new(BASTION).with_file_name("audit-verify");
     if !program.exists() {
         eprintln!("SKIPPED: audit-verify is not built beside these tests");
@@ -72,7 +75,7 @@ fn proven(world: &World, (log, policy): (&str, &str)) {
     let (held, said) = verify(policy);
     assert!(held, "{said}");
     let (held, said) = verify(&policy.replace("enough 2", "enough 3"));
-    assert!(!held, "{said}");
+    assert_eq!(held, cosigned == 3, "{said}");
 }
 
 #[test]
@@ -94,11 +97,12 @@ fn what_witnesses_cosign_is_said_and_what_they_must_is_not_gone_on_without() {
     world.begin();
     pin(&world, Some(&two));
 
-    // All of them answer.
-    world.bastion(&["audit", "checkpoint"]).exits(0).complains("witnessed by 2 of 3 (");
+    // All of them answer; two are enough, and nobody waits for the third.
+    let shown = world.bastion(&["audit", "checkpoint"]).exits(0);
+    shown.complains("witnessed by ").complains(" of 3 (");
     proven(&world, (&log, &two));
     let report = "report --customer acme --from 2026-01-01 --to 2027-01-01 --format html";
-    world.order(Person::Odile, report).says("The log is witnessed by 2 of 3");
+    world.order(Person::Odile, report).says("The log is witnessed by ");
     world.consent("pg-1.acme");
     let data = |world: &World| world.ssh(Person::Olga, &["dba@pg-1.acme", "echo in"]);
     data(&world).exits(0).says("in");
