@@ -6,7 +6,7 @@ use super::{
     file::{SIGNED, SIGNED_LINE_BYTES, signed_text},
     io_error,
 };
-use crate::relay::recording::{self, ContainerKey};
+use crate::relay::recording::{self, ContainerKey, Section};
 use audit_schema::hash::Hash;
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -14,7 +14,8 @@ use bastion_core::limits::{BACKUP_HEADER_BYTES_MAX, BACKUP_KEY_LINE_BYTES_MAX};
 use ed25519_dalek::{Signature, VerifyingKey};
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, Read, Seek, SeekFrom},
+    io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -23,7 +24,7 @@ pub(super) struct Sealed {
     path: PathBuf,
     pub header: Header,
     first_line: Vec<u8>,
-    container: (u64, u64),
+    container: Range<u64>,
 }
 
 /// The wrapped key of a recording, or what an erasure left of it.
@@ -59,7 +60,7 @@ impl Sealed {
         }
         let end = length.checked_sub(SIGNED_LINE_BYTES).filter(|end| *end > at);
         let end = end.ok_or_else(|| bad("it was cut off"))?;
-        Ok(Self { path: path.to_owned(), header, first_line, container: (at, end) })
+        Ok(Self { path: path.to_owned(), header, first_line, container: at..end })
     }
 
     /// The lines of the recordings' keys.
@@ -92,7 +93,7 @@ impl Sealed {
         let digest = self.digest()?;
         let mut file = File::open(&self.path).map_err(|why| io_error(&self.path, why))?;
         let mut last = Vec::new();
-        file.seek(SeekFrom::Start(self.container.1))
+        file.seek(SeekFrom::Start(self.container.end))
             .and_then(|_| file.read_to_end(&mut last))
             .map_err(|why| io_error(&self.path, why))?;
         let text = last.strip_prefix(SIGNED.as_bytes()).and_then(|text| text.strip_suffix(b"\n"));
@@ -124,10 +125,7 @@ impl Sealed {
 
     fn section(&self) -> Result<Section, BackupError> {
         let file = File::open(&self.path).map_err(|why| io_error(&self.path, why))?;
-        let (start, end) = self.container;
-        let mut section = Section { file, start, length: end - start, at: 0 };
-        section.rewind().map_err(|why| io_error(&self.path, why))?;
-        Ok(section)
+        Section::of(file, self.container.clone()).map_err(|why| io_error(&self.path, why))
     }
 }
 
@@ -160,39 +158,5 @@ impl Keys {
         let at = self.at + 2 + recording.len() as u64 + 1;
         self.at += line.len() as u64;
         Ok(Some(KeyLine { recording: recording.into(), wrapped: wrapped.into(), at }))
-    }
-}
-
-/// A part of a file, as a file of its own.
-struct Section {
-    file: File,
-    start: u64,
-    length: u64,
-    at: u64,
-}
-
-impl Read for Section {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        // What does not fit into memory is read in more than one go.
-        let left = usize::try_from(self.length - self.at).unwrap_or(usize::MAX);
-        let most = into.len().min(left);
-        let read = self.file.read(&mut into[..most])?;
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
-impl Seek for Section {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => self.length.checked_add_signed(by),
-        };
-        let at = at.filter(|at| *at <= self.length);
-        let at = at.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        self.file.seek(SeekFrom::Start(self.start + at))?;
-        self.at = at;
-        Ok(at)
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! The same files give the same bytes: owner, mode and time are fixed.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::{
+    io::{self, Read, Seek, SeekFrom},
+    ops::Range,
+};
 
 /// An archive of files, by name.
 pub fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
@@ -24,6 +27,14 @@ pub struct Place {
     pub start: u64,
     /// How many there are.
     pub bytes: u64,
+}
+
+impl Place {
+    /// Where its bytes are, in the archive that it was found in.
+    pub fn range(&self) -> Range<u64> {
+        // It lies within a file, whose length is a number of this size.
+        self.start..self.start + self.bytes
+    }
 }
 
 /// The files of an archive that [`archive`] or `session fetch` made; none if it is not one, or not

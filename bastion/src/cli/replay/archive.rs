@@ -4,12 +4,12 @@
 use crate::{
     cli::{Fault, local},
     config::Config,
-    relay::recording::{BadRecording, ContainerKey, Found, Header, header, open, unwrap},
-    render::tar::{self, Place},
+    relay::recording::{BadRecording, ContainerKey, Found, Header, Section, header, open, unwrap},
+    render::tar,
 };
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Read as _, Seek as _, Write},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
     process::ExitCode,
@@ -52,10 +52,12 @@ impl Archive {
         let wrapped = wrapped.ok_or_else(damaged)?;
         let recording = ending(".recording").ok_or_else(damaged)?;
         let mut text = String::new();
-        let mut section = Section::of(self.0, wrapped);
+        let section = Section::of(self.0, wrapped.range());
+        let mut section = section.map_err(|_| damaged())?;
         section.read_to_string(&mut text).map_err(|_| damaged())?;
         let key = unwrap(&text, private_key).map_err(Fault::unverified)?;
-        Ok(Sealed { section: Section::of(section.file, recording), key })
+        let section = Section::of(section.into_file(), recording.range());
+        Ok(Sealed { section: section.map_err(Fault::failed)?, key })
     }
 }
 
@@ -84,48 +86,6 @@ impl Write for Sink<'_> {
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// A part of a file, as a file.
-struct Section {
-    file: File,
-    place: Place,
-    at: u64,
-}
-
-impl Section {
-    fn of(file: File, place: Place) -> Self {
-        // At its end until it is rewound, but for the keys, which are read at once.
-        let mut section = Self { file, place, at: 0 };
-        if section.rewind().is_err() {
-            section.at = section.place.bytes;
-        }
-        section
-    }
-}
-
-impl Read for Section {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.place.bytes - self.at).unwrap_or(usize::MAX);
-        let length = into.len().min(left);
-        let read = self.file.read(&mut into[..length])?;
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
-impl Seek for Section {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => self.place.bytes.checked_add_signed(by),
-        };
-        let at = at.filter(|at| *at <= self.place.bytes).ok_or(io::ErrorKind::InvalidInput)?;
-        self.file.seek(SeekFrom::Start(self.place.start + at))?;
-        self.at = at;
-        Ok(at)
     }
 }
 

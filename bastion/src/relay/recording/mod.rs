@@ -14,6 +14,7 @@ mod digests;
 mod disk;
 mod payload;
 mod reader;
+mod section;
 mod sheet;
 mod thread;
 mod track;
@@ -23,6 +24,7 @@ pub use crate::relay::keystream::CipherFailed;
 pub use container::{ContainerKey, Header, SEAL_LINE_BYTES, Segment, Writer as ContainerWriter};
 pub use payload::{Moment, Payload};
 pub use reader::{BadRecording, Found, header, open, open_container, verify};
+pub use section::Section;
 pub use track::Recording;
 pub use wrapped::{KeyError, Recipient, unwrap, wrap};
 
