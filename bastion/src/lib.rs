@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+mod durable;
 pub mod egress;
 pub mod entropy;
 pub mod gate;

@@ -5,6 +5,7 @@
 //! and nowhere else: the partial file is removed, and the log knows nothing of it.
 
 use super::{BackupError, Header, io_error};
+use crate::durable::sync_folder_of;
 use crate::relay::{
     Page,
     recording::{self, ContainerKey, ContainerWriter},
@@ -100,10 +101,7 @@ pub(super) fn name_it(partial: &Path, to: &Path) -> Result<(), BackupError> {
         // Fails where the name was taken meanwhile.
         fs::hard_link(partial, to)?;
         fs::remove_file(partial)?;
-        match to.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
+        sync_folder_of(to)
     };
     named().map_err(|why| io_error(to, why))
 }

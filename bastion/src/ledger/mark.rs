@@ -11,10 +11,11 @@
 //! came after the last [`Mark::flush`] (the publisher's, once a second), while the log itself
 //! flushed every entry.
 
+use crate::durable::sync_folder_of;
 use audit_schema::{hash::Hash, merkle::TreeHead};
 use bastion_core::limits::MARK_SLOT_BYTES;
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -161,17 +162,10 @@ fn parse(slot: &[u8]) -> Option<(u64, Remembered)> {
     words.next().is_none().then_some((write.parse().ok()?, remembered))
 }
 
-/// The folder of a file is flushed: its name survives a loss of power.
-pub(super) fn sync_folder_of(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) => fs::File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn head(size: u64) -> TreeHead {
         TreeHead { size, root: Hash::of(&size.to_be_bytes()) }

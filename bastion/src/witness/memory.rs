@@ -12,6 +12,7 @@
 //! or is another key's is refused and never begun anew; and one process at a time has it. An older
 //! copy that is put back makes a witness forget, and nobody can tell: see THREATS.md.
 
+use crate::durable::sync_folder_of;
 use audit_schema::{cosignature::WitnessKey, hash::Hash, merkle::TreeHead};
 use bastion_core::limits::{WITNESS_LOGS_MAX, WITNESS_STATE_BYTES_MAX};
 use nix::fcntl::{Flock, FlockArg};
@@ -128,10 +129,7 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     out.write_all(text.as_bytes())?;
     out.sync_all()?;
     fs::rename(&new, file)?;
-    match file.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    sync_folder_of(file)
 }
 
 fn text(witness: &str, known: &BTreeMap<String, TreeHead>) -> String {
