@@ -16,29 +16,17 @@ use crate::{
     metrics::{Alarm, METRICS},
 };
 use bastion_core::limits::{SIGNER_PAUSE_SECONDS_MAX, SIGNER_RESTARTS_MAX, SIGNER_STEADY_SECONDS};
-use russh::keys::PublicKey;
 use std::{
     process::Child,
     time::{Duration, Instant},
 };
 use tokio::net::UnixStream;
 
-/// What a process signs with: the user CA's public key, and the log's.
-pub(super) struct Keys {
-    pub user_ca: PublicKey,
-    pub vkey: String,
-}
-
-impl Keys {
-    fn are_of(&self, hello: &Hello) -> bool {
-        let ca = PublicKey::from_openssh(&hello.user_ca);
-        ca.is_ok_and(|ca| ca == self.user_ca) && hello.vkey == self.vkey
-    }
-}
-
 /// A process that signs, or what is left of one.
 pub(super) struct Kept {
     config: Box<Config>,
+    /// The user CA's public key and the log's, as the first one said them.
+    keys: Option<(String, String)>,
     /// None after it failed once.
     running: Option<(UnixStream, Child)>,
     started: Instant,
@@ -51,19 +39,21 @@ impl Kept {
     pub async fn start(config: &Config) -> Result<(Self, Box<Hello>), SignerError> {
         let mut kept = Self {
             config: Box::new(config.clone()),
+            keys: None,
             running: None,
             started: Instant::now(),
             restarts: 0,
         };
         let hello = kept.begin().await?;
+        kept.keys = Some(keys_of(&hello));
         Ok((kept, hello))
     }
 
-    /// Asks it; where it had ended, starts another first, which must have the same `keys`. Not to
-    /// be cut off: an answer that is still due would be the next one's, and so the process would be
+    /// Asks it; where it had ended, starts another first, which must have the same keys. Not to be
+    /// cut off: an answer that is still due would be the next one's, and so the process would be
     /// given up.
-    pub async fn ask(&mut self, request: &Request, keys: &Keys) -> Result<Answer, SignerError> {
-        let asked = self.ask_once(request, keys).await;
+    pub async fn ask(&mut self, request: &Request) -> Result<Answer, SignerError> {
+        let asked = self.ask_once(request).await;
         if asked.is_ok() && self.started.elapsed() > Duration::from_secs(SIGNER_STEADY_SECONDS) {
             self.restarts = 0;
         }
@@ -71,12 +61,12 @@ impl Kept {
         asked
     }
 
-    async fn ask_once(&mut self, request: &Request, keys: &Keys) -> Result<Answer, SignerError> {
+    async fn ask_once(&mut self, request: &Request) -> Result<Answer, SignerError> {
         if self.running.is_none() {
             self.wait_its_turn()?;
             self.restarts += 1;
             let hello = self.begin().await?;
-            if !keys.are_of(&hello) {
+            if self.keys != Some(keys_of(&hello)) {
                 self.end().await;
                 return Err(SignerError::Gone("another one has other keys".into()));
             }
@@ -148,4 +138,8 @@ impl Kept {
             Err(_) => tracing::error!("nobody waited for the signer's end"),
         }
     }
+}
+
+fn keys_of(hello: &Hello) -> (String, String) {
+    (hello.user_ca.clone(), hello.vkey.clone())
 }

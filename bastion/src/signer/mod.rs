@@ -30,7 +30,7 @@ use audit_schema::{checkpoint::Vkey, merkle::TreeHead};
 use bastion_core::limits::SIGNER_SECONDS_MAX;
 use engine::Engine;
 use futures_util::future::BoxFuture;
-use kept::{Kept, Keys};
+use kept::Kept;
 use message::{Answer, Hello, Request};
 use russh::keys::{PublicKey, ssh_key::Certificate};
 use std::{
@@ -170,10 +170,9 @@ impl Signer {
             }
             Place::Process(kept) => {
                 let mut kept = Arc::clone(kept).lock_owned().await;
-                let keys = Keys { user_ca: self.user_ca.clone(), vkey: self.vkey.to_string() };
                 // A task of its own: a login that is cut off leaves its question to be answered,
                 // and the process to whoever asks next.
-                let asked = tokio::spawn(async move { kept.ask(&request, &keys).await });
+                let asked = tokio::spawn(async move { kept.ask(&request).await });
                 asked.await.unwrap_or_else(|_| Err(SignerError::Gone("we are ending".into())))
             }
         };
